@@ -1,0 +1,23 @@
+//! The vocabulary of polymeter: what a source says ([`Observation`]), what is settled from it ([`Call`]), and the
+//! small types both are made of. Pure: no clock, no I/O, no engine; everything else may import it, it imports nothing.
+
+mod call;
+mod id;
+mod metric;
+mod money;
+mod normalized;
+mod observation;
+mod outcome;
+pub mod platform;
+mod time;
+mod usage;
+
+pub use call::{Call, CostStatus};
+pub use id::{RecordId, fingerprint};
+pub use metric::ProviderMetric;
+pub use money::{MONEY_PRECISION, MONEY_SCALE, Money};
+pub use normalized::{Normalized, Quarantined, RecordRef, Reject, Rows, judge};
+pub use observation::{Observation, Tags, Witness};
+pub use outcome::Outcome;
+pub use time::{HOUR_US, MINUTE_US, SECOND_US, Timestamp};
+pub use usage::{Usage, UsageError, UsageStatus};
