@@ -64,10 +64,11 @@ pub struct Quarantined {
 }
 
 impl Quarantined {
-    /// The quarantine row for the record at `at`.
+    /// The quarantine row for the record at `at`; `nth` tells several of one record apart.
     #[must_use]
-    pub fn new(at: &RecordRef<'_>, bytes: u64, reject: Reject) -> Self {
-        let id = [at.source.as_bytes(), at.object.as_bytes(), &at.position.to_le_bytes(), reject.reason.as_bytes()];
+    pub fn new(at: &RecordRef<'_>, nth: u64, bytes: u64, reject: Reject) -> Self {
+        let (position, nth) = (at.position.to_le_bytes(), nth.to_le_bytes());
+        let id = [at.source.as_bytes(), at.object.as_bytes(), &position, &nth, reject.reason.as_bytes()];
         Self {
             quarantine_id: fingerprint(id),
             observed_at: at.observed_at,

@@ -1,0 +1,194 @@
+//! Who caused a call: service, environment, team, user, session, feature, and the metadata that applications attach.
+//!
+//! Metadata is the one place where a caller chooses the keys. It is kept in `tags` within limits (short keys, short
+//! values, few of them), never where the key names content, personal data or a secret.
+
+use crate::model::{Observation, Tags};
+
+use super::pyrepr::Tree;
+use super::record::{Attributes, SpanView, clean};
+
+/// Longest key of a tag, characters.
+const KEY_LIMIT: usize = 128;
+/// Longest value of a tag, characters; a longer one is content, not a label, and is left out.
+const VALUE_LIMIT: usize = 256;
+/// Most tags of one observation.
+const TAG_LIMIT: usize = 32;
+
+/// Prefixes under which applications attach their own metadata.
+const METADATA_PREFIXES: [&str; 6] = [
+    "traceloop.association.properties.",
+    "ai.telemetry.metadata.",
+    "ai.settings.context.",
+    "langfuse.trace.metadata.",
+    "langfuse.observation.metadata.",
+    "langsmith.metadata.",
+];
+
+/// Words in a metadata key that announce content, personal data or secrets.
+const REFUSED_WORDS: [&str; 26] = [
+    "prompt",
+    "completion",
+    "message",
+    "input",
+    "output",
+    "content",
+    "query",
+    "question",
+    "answer",
+    "response",
+    "text",
+    "header",
+    "ip_address",
+    "email",
+    "token",
+    "secret",
+    "password",
+    "api_key",
+    "apikey",
+    "authorization",
+    "cookie",
+    "document",
+    "history",
+    "instruction",
+    "phone",
+    "argument",
+];
+
+/// Adds a tag of the application within the limits.
+pub(super) fn put(tags: &mut Tags, key: &str, value: &str) {
+    let key = key.trim();
+    let Some(value) = clean(value) else { return };
+    let refused = {
+        let lower = key.to_ascii_lowercase();
+        REFUSED_WORDS.iter().any(|word| lower.contains(word))
+    };
+    let fits = !key.is_empty()
+        && key.chars().count() <= KEY_LIMIT
+        && value.chars().count() <= VALUE_LIMIT
+        && (tags.len() < TAG_LIMIT || tags.contains_key(key));
+    if fits && !refused {
+        tags.entry(key.to_owned()).or_insert(value);
+    }
+}
+
+/// Takes over one metadata pair: known names fill their column, every pair becomes a tag.
+pub(super) fn take(observation: &mut Observation, key: &str, value: &str) {
+    let Some(text) = clean(value).filter(|text| text.chars().count() <= VALUE_LIMIT) else { return };
+    let folded: String = key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let column = match folded.as_str() {
+        "userid" | "user" | "enduser" | "enduserid" | "langfuseuserid" => &mut observation.user_id,
+        "sessionid" | "session" | "conversationid" | "threadid" | "langfusesessionid" => &mut observation.session_id,
+        "team" | "teamid" | "teamalias" | "teamname" => &mut observation.team,
+        "feature" | "featurename" => &mut observation.feature,
+        "costcenter" | "costcentre" => &mut observation.cost_center,
+        "environment" | "env" | "deploymentenvironment" => &mut observation.environment,
+        _ => return put(&mut observation.tags, key, value),
+    };
+    if column.is_none() {
+        *column = Some(text);
+    }
+    put(&mut observation.tags, key, value);
+}
+
+/// Takes over the scalars of a metadata dictionary and its `tags` list (`"feature:checkout"` is a pair).
+pub(super) fn take_tree(observation: &mut Observation, tree: &Tree) {
+    for (key, value) in tree.entries() {
+        if key == "tags" {
+            value.items().iter().filter_map(Tree::text).for_each(|label| take_label(observation, label));
+        } else if let Some(value) = value.scalar() {
+            take(observation, key, &value);
+        }
+    }
+}
+
+/// Takes over one label: `key:value` is a pair, a bare word is true.
+pub(super) fn take_label(observation: &mut Observation, label: &str) {
+    match label.split_once(':') {
+        Some((key, value)) => take(observation, key, value),
+        None => put(&mut observation.tags, label, "true"),
+    }
+}
+
+/// Fills service and environment from the resource and, for libraries that put them there, from the span.
+pub(super) fn fill_resource(view: &SpanView<'_>, observation: &mut Observation) {
+    let environment = ["deployment.environment.name", "deployment.environment"];
+    let first = |keys: &[&str]| view.attributes.first_text(keys).or_else(|| view.resource.first_text(keys));
+    observation.service = first(&["service.name"]).filter(|name| !name.starts_with("unknown_service"));
+    observation.environment = first(&environment).or_else(|| view.attributes.text("langfuse.environment"));
+}
+
+/// Fills user, session, team, feature and tags from the spellings of all conventions.
+pub(super) fn fill(view: &SpanView<'_>, observation: &mut Observation) {
+    let attributes = &view.attributes;
+    let first = |keys: &[&str]| attributes.first_text(keys);
+    let set = |column: &mut Option<String>, value: Option<String>| {
+        if column.is_none() {
+            *column = value.filter(|text| text.chars().count() <= VALUE_LIMIT);
+        }
+    };
+    set(&mut observation.user_id, first(&["user.id", "enduser.id", "gen_ai.user", "gen_ai.request.user", "llm.user"]));
+    set(&mut observation.session_id, first(&["gen_ai.conversation.id", "session.id", "langsmith.trace.session_id"]));
+    for key in attributes.keys() {
+        let metadata = METADATA_PREFIXES.iter().find_map(|prefix| key.strip_prefix(prefix));
+        if let (Some(name), Some(value)) = (metadata, attributes.text(key)) {
+            take(observation, name, &value);
+        }
+    }
+    // OpenInference `metadata` is JSON text; LangSmith and Langfuse tags are lists of labels.
+    if attributes.has("openinference.span.kind")
+        && let Some(tree) = attributes.tree("metadata")
+    {
+        take_tree(observation, &tree);
+    }
+    for key in ["tag.tags", "langfuse.trace.tags", "langsmith.span.tags"] {
+        attributes.items(key).iter().take(TAG_LIMIT).for_each(|label| take_label(observation, label));
+    }
+    set(&mut observation.feature, first(&["ai.telemetry.functionId", "traceloop.workflow.name", "gen_ai.agent.name"]));
+    if let Some(agent) = first(&["gen_ai.agent.name", "agent.name"]) {
+        put(&mut observation.tags, "agent", &agent);
+    }
+}
+
+/// Adds the operator's default attributes where the span has none.
+pub(super) fn fill_defaults(defaults: &Tags, observation: &mut Observation) {
+    for (key, value) in defaults {
+        if key == "service" && observation.service.is_none() {
+            observation.service = clean(value);
+        } else if key == "gateway" && observation.gateway.is_none() {
+            observation.gateway = clean(value);
+        } else if !matches!(key.as_str(), "service" | "gateway") {
+            take(observation, key, value);
+        }
+    }
+}
+
+/// Service of a resource, for rows that are not spans.
+pub(super) fn service_of(resource: &Attributes<'_>) -> Option<String> {
+    resource.text("service.name").filter(|name| !name.starts_with("unknown_service"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_fills_columns_and_stays_within_limits() {
+        let mut observation = Observation::default();
+        take(&mut observation, "user_id", "u-7");
+        take(&mut observation, "teamId", "search");
+        take(&mut observation, "system_prompt", "CANARY");
+        take(&mut observation, "note", &"x".repeat(VALUE_LIMIT + 1));
+        take_label(&mut observation, "feature:checkout");
+        take_label(&mut observation, "beta");
+        assert_eq!(observation.user_id.as_deref(), Some("u-7"));
+        assert_eq!(observation.team.as_deref(), Some("search"));
+        assert_eq!(observation.feature.as_deref(), Some("checkout"));
+        assert_eq!(observation.tags.get("beta").map(String::as_str), Some("true"));
+        assert!(!observation.tags.contains_key("system_prompt") && !observation.tags.contains_key("note"));
+        for n in 0..100 {
+            put(&mut observation.tags, &format!("k{n}"), "v");
+        }
+        assert_eq!(observation.tags.len(), TAG_LIMIT);
+    }
+}
