@@ -1,4 +1,6 @@
 //! polymeter meters LLM calls across clouds: every call counted once, priced exactly, never lost.
 
 pub mod model;
+pub mod catalog;
+pub mod pricing;
 pub mod sources;
