@@ -1,6 +1,8 @@
 //! polymeter meters LLM calls across clouds: every call counted once, priced exactly, never lost.
 
 pub mod model;
+pub mod attribution;
 pub mod catalog;
 pub mod pricing;
+pub mod settle;
 pub mod sources;

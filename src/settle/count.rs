@@ -1,0 +1,285 @@
+//! Count once: which observations of a group are witnesses of one and the same call.
+//!
+//! In this order (the first two rules of correlation are exact, the others follow ids):
+//! 1. the same record delivered again has the same observation id;
+//! 2. the same provider request id, unless two providers' own logs place it in different accounts;
+//! 3. the same response id within 15 minutes, in whatever trace;
+//! 4. call spans on one ancestor line of a trace;
+//! 5. the same request id of an API gateway.
+//!
+//! No link reaches further than half an hour of event time, so that a slice of the ledger depends on its neighbourhood
+//! only.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::link::DisjointSets;
+use crate::model::{MINUTE_US, Observation, RecordId, Timestamp, Witness};
+
+/// Witnesses of one call whose starts lie further apart than this are not merged: it bounds what a settle must read.
+pub const LINK_WINDOW_US: i64 = 30 * MINUTE_US;
+/// Two answers with one id further apart than this are two calls.
+const RESPONSE_ID_WINDOW_US: i64 = 15 * MINUTE_US;
+/// No sane trace is deeper; it also ends cycles.
+const MAX_DEPTH: usize = 256;
+
+/// An observation with the sources that delivered it.
+#[derive(Clone, Debug)]
+pub struct Witnessed<'a> {
+    /// The observation.
+    pub observation: &'a Observation,
+    /// Names of the sources that delivered it.
+    pub sources: BTreeSet<&'a str>,
+    /// When it was first read.
+    pub observed_at: Timestamp,
+    /// Call spans above it on its ancestor line.
+    pub depth: usize,
+    /// Context spans above it, nearest first: they speak for attribution only.
+    pub context: Vec<&'a Observation>,
+}
+
+/// Each record once, in the order of ids.
+pub fn unique(observations: &[Arc<Observation>]) -> Vec<Witnessed<'_>> {
+    let mut unique: BTreeMap<RecordId, Witnessed<'_>> = BTreeMap::new();
+    for observation in observations {
+        let witnessed = unique.entry(observation.observation_id).or_insert_with(|| Witnessed {
+            observation,
+            sources: BTreeSet::new(),
+            observed_at: observation.observed_at,
+            depth: 0,
+            context: Vec::new(),
+        });
+        // Copies may differ in what the reader added; the choice must not depend on which came first.
+        if (&observation.source, &observation.dialect) < (&witnessed.observation.source, &witnessed.observation.dialect)
+        {
+            witnessed.observation = observation;
+        }
+        witnessed.sources.insert(&observation.source);
+        witnessed.observed_at = witnessed.observed_at.min(observation.observed_at);
+    }
+    unique.into_values().collect()
+}
+
+/// The witnesses of each call.
+pub fn calls<'a>(unique: &[Witnessed<'a>]) -> Vec<Vec<Witnessed<'a>>> {
+    let mut sets = DisjointSets::new(unique.len());
+    let spans = Spans::new(unique);
+    let counted: Vec<bool> = (0..unique.len()).map(|index| spans.counts(unique, index)).collect();
+    let is_counted = |index: &usize| counted.get(*index).copied().unwrap_or(false);
+    join_request_ids(unique, &is_counted, &mut sets);
+    join_response_ids(unique, &is_counted, &mut sets);
+    join_gateway_ids(unique, &is_counted, &mut sets);
+    let lines = join_ancestors(unique, &spans, &is_counted, &mut sets);
+    let mut calls: BTreeMap<usize, Vec<Witnessed<'a>>> = BTreeMap::new();
+    for (index, line) in lines {
+        let Some(mut witnessed) = unique.get(index).cloned() else { continue };
+        let root = sets.root(index);
+        for above in line {
+            witnessed.depth += usize::from(is_counted(&above));
+            // What surrounds a call without being it speaks for attribution; so does the client's span above a second
+            // attempt, which belongs to another call.
+            if (!is_counted(&above) || sets.root(above) != root)
+                && let Some(context) = unique.get(above)
+            {
+                witnessed.context.push(context.observation);
+            }
+        }
+        calls.entry(root).or_default().push(witnessed);
+    }
+    calls.into_values().collect()
+}
+
+/// Joins each call span to the nearest call span above it, and returns the ancestor line of each. Of several calls below
+/// one span (retries and fallbacks of a gateway under the client's span) only one is the client's call, the one that was
+/// answered; the others are attempts of their own.
+fn join_ancestors(
+    unique: &[Witnessed<'_>],
+    spans: &Spans<'_>,
+    counted: &dyn Fn(&usize) -> bool,
+    sets: &mut DisjointSets,
+) -> Vec<(usize, Vec<usize>)> {
+    let mut lines = Vec::new();
+    let mut below: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for index in (0..unique.len()).filter(counted) {
+        let line = spans.ancestors(unique, index);
+        if let Some(above) = line.iter().copied().find(|above| counted(above))
+            && !spans.separate_attempts(unique, above, index)
+            && near(unique, above, index)
+        {
+            below.entry(above).or_default().push(index);
+        }
+        lines.push((index, line));
+    }
+    for (above, children) in below {
+        let is_call = |index: &usize| unique.get(*index).is_some_and(|child| child.observation.is_call());
+        let answered = children.iter().copied().filter(is_call).max_by_key(|index| {
+            let child = unique.get(*index).map(|witnessed| witnessed.observation);
+            child.map(|child| (!failed(child), !child.usage.is_empty(), child.ts, child.observation_id))
+        });
+        // A raw provider span or a stream's usage span is no attempt by itself, it belongs to the span above.
+        for child in children.iter().copied().filter(|index| !is_call(index)).chain(answered) {
+            sets.join(child, above);
+        }
+    }
+    lines
+}
+
+fn failed(observation: &Observation) -> bool {
+    observation.error_code.is_some() || observation.http_status.is_some_and(|status| status >= 400)
+}
+
+fn near(unique: &[Witnessed<'_>], a: usize, b: usize) -> bool {
+    let start = |index: usize| unique.get(index).map_or(0, |witnessed| witnessed.observation.ts.0);
+    start(a).abs_diff(start(b)) <= LINK_WINDOW_US.unsigned_abs()
+}
+
+/// The spans of the group by trace and span id.
+struct Spans<'a> {
+    by_id: HashMap<(&'a str, &'a str), usize>,
+}
+
+impl<'a> Spans<'a> {
+    fn new(unique: &[Witnessed<'a>]) -> Self {
+        let by_id = unique.iter().enumerate().filter_map(|(index, witnessed)| {
+            let span = witnessed.observation;
+            Some(((span.trace_id.as_deref()?, span.span_id.as_deref()?), index))
+        });
+        Self { by_id: by_id.collect() }
+    }
+
+    /// Indices of the spans above, nearest first.
+    fn ancestors(&self, unique: &[Witnessed<'a>], index: usize) -> Vec<usize> {
+        let mut line = Vec::new();
+        let mut met = HashSet::from([index]);
+        let mut at = index;
+        while line.len() < MAX_DEPTH {
+            let above = unique.get(at).and_then(|witnessed| {
+                let span = witnessed.observation;
+                self.by_id.get(&(span.trace_id.as_deref()?, span.parent_span_id.as_deref()?)).copied()
+            });
+            let Some(above) = above.filter(|above| met.insert(*above)) else { break };
+            line.push(above);
+            at = above;
+        }
+        line
+    }
+
+    /// Whether this observation is a witness of a call at all. A gateway's raw provider span is one only where no call
+    /// span above it has the usage; a span that carries usage for its parent is one where there is such a parent.
+    fn counts(&self, unique: &[Witnessed<'a>], index: usize) -> bool {
+        let Some(witnessed) = unique.get(index) else { return false };
+        let span = witnessed.observation;
+        if span.is_call() {
+            return true;
+        }
+        if span.witness == Witness::NotACall || span.usage.is_empty() {
+            return false;
+        }
+        let above = || self.ancestors(unique, index).into_iter().filter_map(|above| unique.get(above));
+        // What never reached a provider has no provider's answer below it either.
+        if above().any(|above| above.observation.witness == Witness::NotACall) {
+            return false;
+        }
+        let mut calls = above().filter(|above| above.observation.is_call());
+        if is_raw(span) {
+            calls.all(|above| above.observation.usage.is_empty())
+        } else {
+            span.tags.contains_key("usage_for_parent") && calls.next().is_some()
+        }
+    }
+
+    /// A failed attempt without usage above a raw span with usage: the gateway tried twice, under one span.
+    fn separate_attempts(&self, unique: &[Witnessed<'a>], above: usize, below: usize) -> bool {
+        let (Some(above), Some(below)) = (unique.get(above), unique.get(below)) else { return false };
+        let failed =
+            above.observation.error_code.is_some() || above.observation.http_status.is_some_and(|status| status >= 400);
+        is_raw(below.observation) && failed && above.observation.usage.is_empty()
+    }
+}
+
+fn is_raw(span: &Observation) -> bool {
+    span.tags.contains_key("raw")
+}
+
+/// Resource, or account and region.
+type Place<'a> = (Option<&'a str>, Option<&'a str>);
+
+/// Where a provider's own log says that the request was made; clients and gateways don't know or name their own place.
+fn place(observation: &Observation) -> Option<Place<'_>> {
+    match observation.witness {
+        Witness::ProviderLog | Witness::ProviderUsage | Witness::Placeholder => match &observation.resource {
+            Some(resource) => Some((Some(resource), None)),
+            None if observation.account.is_some() => {
+                Some((observation.account.as_deref(), observation.region.as_deref()))
+            }
+            None => None,
+        },
+        _ => None,
+    }
+}
+
+fn join_request_ids(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, sets: &mut DisjointSets) {
+    let mut by_id: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
+    for (index, witnessed) in unique.iter().enumerate().filter(|(index, _)| counted(index)) {
+        let observation = witnessed.observation;
+        let Some(id) = observation.provider_request_id.as_deref() else { continue };
+        // `azure.ai.openai` and `azure.ai.inference` are one log.
+        let cloud = observation.platform.as_deref().and_then(|platform| platform.split('.').next()).unwrap_or("");
+        by_id.entry((cloud, id)).or_default().push(index);
+    }
+    for indices in by_id.into_values() {
+        let mut places: BTreeMap<Option<Place<'_>>, Vec<usize>> = BTreeMap::new();
+        for index in indices {
+            places.entry(unique.get(index).and_then(|witnessed| place(witnessed.observation))).or_default().push(index);
+        }
+        let mut placeless = places.remove(&None).unwrap_or_default();
+        // Whoever names no place belongs to the only one there is; with several nobody can say to which.
+        if let (1, Some(only)) = (places.len(), places.values_mut().next()) {
+            only.append(&mut placeless);
+        }
+        for group in places.into_values().chain([placeless]) {
+            join_in_time(unique, &group, LINK_WINDOW_US, sets);
+        }
+    }
+}
+
+/// Joins neighbours in time that are at most `window_us` apart.
+fn join_in_time(unique: &[Witnessed<'_>], group: &[usize], window_us: i64, sets: &mut DisjointSets) {
+    let start = |index: usize| unique.get(index).map_or(Timestamp(0), |witnessed| witnessed.observation.ts);
+    let mut sightings: Vec<_> = group.iter().map(|index| (start(*index), *index)).collect();
+    sightings.sort_unstable();
+    for pair in sightings.windows(2) {
+        if let [(earlier, a), (later, b)] = pair
+            && later.0 - earlier.0 <= window_us
+        {
+            sets.join(*a, *b);
+        }
+    }
+}
+
+fn join_response_ids(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, sets: &mut DisjointSets) {
+    let mut by_id: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, witnessed) in unique.iter().enumerate().filter(|(index, _)| counted(index)) {
+        if let Some(id) = witnessed.observation.response_id.as_deref() {
+            by_id.entry(id).or_default().push(index);
+        }
+    }
+    for group in by_id.into_values() {
+        join_in_time(unique, &group, RESPONSE_ID_WINDOW_US, sets);
+    }
+}
+
+fn join_gateway_ids(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, sets: &mut DisjointSets) {
+    let mut by_id: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
+    for (index, witnessed) in unique.iter().enumerate().filter(|(index, _)| counted(index)) {
+        let observation = witnessed.observation;
+        if let (Some(gateway), Some(id)) = (observation.gateway.as_deref(), observation.gateway_request_id.as_deref())
+            && observation.dialect.starts_with("azure.apim")
+        {
+            by_id.entry((gateway, id)).or_default().push(index);
+        }
+    }
+    for group in by_id.into_values() {
+        join_in_time(unique, &group, LINK_WINDOW_US, sets);
+    }
+}

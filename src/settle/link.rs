@@ -1,0 +1,80 @@
+//! Which observations might belong together: a coarse, fast grouping over every id they carry. What is in different
+//! groups never meets; inside a group [`super::count`] decides exactly.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use crate::model::Observation;
+
+/// A hash of one id. A collision only makes a group larger than it need be.
+pub type LinkKey = u64;
+
+/// The ids by which an observation can be linked to others.
+pub fn link_keys(observation: &Observation) -> impl Iterator<Item = LinkKey> {
+    let key = |kind: u8, id: &str| {
+        let mut hasher = DefaultHasher::new();
+        (kind, id).hash(&mut hasher);
+        hasher.finish()
+    };
+    let mut own = DefaultHasher::new();
+    (0_u8, observation.observation_id).hash(&mut own);
+    let ids = [
+        Some(own.finish()),
+        observation.provider_request_id.as_deref().map(|id| key(1, id)),
+        observation.response_id.as_deref().map(|id| key(2, id)),
+        observation.gateway_request_id.as_deref().map(|id| key(3, id)),
+        observation.trace_id.as_deref().map(|id| key(4, id)),
+    ];
+    ids.into_iter().flatten()
+}
+
+/// Splits observations into groups that share no id.
+#[must_use]
+pub fn group(observations: Vec<Arc<Observation>>) -> Vec<Vec<Arc<Observation>>> {
+    let mut sets = DisjointSets::new(observations.len());
+    let mut first: HashMap<LinkKey, usize> = HashMap::with_capacity(observations.len());
+    for (index, observation) in observations.iter().enumerate() {
+        for key in link_keys(observation) {
+            let other = *first.entry(key).or_insert(index);
+            sets.join(index, other);
+        }
+    }
+    let mut groups: HashMap<usize, Vec<Arc<Observation>>> = HashMap::new();
+    for (index, observation) in observations.into_iter().enumerate() {
+        groups.entry(sets.root(index)).or_default().push(observation);
+    }
+    groups.into_values().collect()
+}
+
+/// Union-find over indices.
+#[derive(Debug)]
+pub struct DisjointSets(Vec<usize>);
+
+impl DisjointSets {
+    /// `n` sets of one.
+    #[must_use]
+    pub fn new(n: usize) -> Self {
+        Self((0..n).collect())
+    }
+
+    /// The representative of the set that holds `index`.
+    pub fn root(&mut self, mut index: usize) -> usize {
+        while let Some(parent) = self.0.get(index).copied().filter(|parent| *parent != index) {
+            let grandparent = self.0.get(parent).copied().unwrap_or(parent);
+            if let Some(slot) = self.0.get_mut(index) {
+                *slot = grandparent;
+            }
+            index = grandparent;
+        }
+        index
+    }
+
+    /// Joins the sets of `a` and `b`.
+    pub fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.root(a), self.root(b));
+        if let Some(slot) = self.0.get_mut(a.max(b)) {
+            *slot = a.min(b);
+        }
+    }
+}

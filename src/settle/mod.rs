@@ -1,0 +1,105 @@
+//! From observations to calls: link what speaks of one call, merge by field precedence, resolve the model, attribute,
+//! price. Pure: the result is a function of the set of observations, not of their order or of when they arrived.
+
+mod count;
+mod link;
+mod merge;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub use count::LINK_WINDOW_US;
+pub use link::{LinkKey, group, link_keys};
+
+use crate::attribution::Attribution;
+use crate::catalog::{Catalog, ModelIdentity, ModelQuery};
+use crate::model::{Call, Observation, Outcome, RecordId, Timestamp, UsageStatus};
+use crate::pricing::{PriceBook, PriceQuery};
+
+/// What settling needs to know beside the observations.
+#[derive(Debug)]
+pub struct Rules {
+    /// Names of models.
+    pub catalog: Catalog,
+    /// Who pays.
+    pub attribution: Attribution,
+    /// Rates.
+    pub prices: PriceBook,
+}
+
+/// A call with the observations it was made from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settled {
+    /// The call.
+    pub call: Call,
+    /// Ids of its witnesses, sorted.
+    pub members: Vec<RecordId>,
+}
+
+/// The calls that these observations speak of. `observations` must hold everything that could be linked to each other
+/// (see [`group`]); anything may be in it twice.
+#[must_use]
+pub fn settle(observations: &[Arc<Observation>], rules: &Rules, settled_at: Timestamp) -> Vec<Settled> {
+    let unique = count::unique(observations);
+    let mut settled: Vec<_> = count::calls(&unique)
+        .into_iter()
+        .map(|witnesses| {
+            let mut call = merge::merge(&witnesses);
+            let identity = identify(&mut call, &witnesses, rules);
+            rules.attribution.attribute(&mut call);
+            price(&mut call, &identity, rules);
+            call.settled_at = settled_at;
+            let mut members: Vec<_> = witnesses.iter().map(|witness| witness.observation.observation_id).collect();
+            members.sort_unstable();
+            Settled { call, members }
+        })
+        .collect();
+    settled.sort_by_key(|settled| (settled.call.ts, settled.call.call_id));
+    settled
+}
+
+fn identify(call: &mut Call, witnesses: &[count::Witnessed<'_>], rules: &Rules) -> ModelIdentity {
+    let version = witnesses.iter().find_map(|witness| witness.observation.model_version.as_deref());
+    let identity = rules.catalog.resolve(&ModelQuery {
+        platform: call.platform.as_deref(),
+        request_model: call.request_model.as_deref(),
+        response_model: call.response_model.as_deref(),
+        model_version: version,
+        deployment: call.deployment.as_deref(),
+    });
+    call.publisher.clone_from(&identity.publisher);
+    call.model.clone_from(&identity.model);
+    call.scope = identity.scope.map(str::to_owned).or_else(|| call.tags.get("azure.scope").cloned());
+    if let Some(tier) = identity.tier {
+        call.tier = Some(tier.to_owned());
+    }
+    identity
+}
+
+fn price(call: &mut Call, identity: &ModelIdentity, rules: &Rules) {
+    // A request that the provider refused is not billed; of a cancelled one nobody knows.
+    let refused = matches!(
+        call.outcome,
+        Outcome::Throttled | Outcome::ClientError | Outcome::ServerError | Outcome::Timeout | Outcome::ContentFiltered
+    );
+    let priced = rules.prices.price(&PriceQuery {
+        platform: call.platform.as_deref(),
+        model: call.model.as_deref(),
+        scope: call.scope.as_deref(),
+        snapshot: identity.snapshot.as_deref(),
+        geo: identity.geo.as_deref().or_else(|| call.tags.get("azure.geo").map(String::as_str)),
+        region: call.region.as_deref(),
+        tier: call.tier.as_deref(),
+        operation: call.operation.as_deref(),
+        at: call.ts,
+        usage: &call.usage,
+        usage_status: call.usage_status,
+        failed: refused && call.usage_status == UsageStatus::Missing,
+    });
+    call.list_cost = priced.list_cost;
+    call.cost = priced.cost;
+    call.currency = priced.currency.map(|currency| currency.to_string());
+    call.cost_status = priced.status;
+    call.rate_ids = priced.rate_ids.iter().map(ToString::to_string).collect();
+}

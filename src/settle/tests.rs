@@ -1,0 +1,206 @@
+//! Tests of settling as a whole.
+
+use std::sync::Arc;
+
+use super::{Rules, Settled, group, settle};
+use crate::attribution::Attribution;
+use crate::catalog::Catalog;
+use crate::model::{Observation, Outcome, RecordId, Timestamp, Usage, UsageStatus, Witness, fingerprint};
+use crate::pricing::PriceBook;
+
+const T0: Timestamp = Timestamp(1_790_000_000_000_000);
+
+fn rules() -> Rules {
+    Rules {
+        catalog: Catalog::bundled().unwrap(),
+        attribution: Attribution::default(),
+        prices: PriceBook::bundled().unwrap(),
+    }
+}
+
+fn observation(name: &str, witness: Witness) -> Observation {
+    Observation {
+        observation_id: fingerprint([name.as_bytes()]),
+        source: format!("source-of-{name}"),
+        witness,
+        ts: T0,
+        observed_at: T0,
+        ..Observation::default()
+    }
+}
+
+fn measured(input: u64, output: u64) -> (Usage, UsageStatus) {
+    (Usage { input: Some(input), output: Some(output), ..Usage::default() }, UsageStatus::Measured)
+}
+
+fn run(observations: Vec<Observation>) -> Vec<Settled> {
+    let rules = rules();
+    let observations = observations.into_iter().map(Arc::new).collect();
+    let mut settled: Vec<_> = group(observations).iter().flat_map(|group| settle(group, &rules, T0)).collect();
+    settled.sort_by_key(|settled| settled.call.call_id);
+    settled
+}
+
+/// One Azure request: a usage row, its log row, its placeholder, and the gateway's span.
+fn azure_request(n: u64) -> Vec<Observation> {
+    let id = Some(format!("corr-{n}"));
+    let resource = Some("/subscriptions/s/accounts/a".to_owned());
+    let base = |name: &str, witness| Observation {
+        provider_request_id: id.clone(),
+        resource: resource.clone(),
+        platform: Some("azure.ai.openai".into()),
+        ..observation(&format!("{name}-{n}"), witness)
+    };
+    let (usage, usage_status) = measured(100 + n, 10);
+    vec![
+        Observation { usage, usage_status, ..base("usage", Witness::ProviderUsage) },
+        Observation { outcome: Some(Outcome::Ok), http_status: Some(200), ..base("log", Witness::ProviderLog) },
+        Observation { http_status: Some(200), ..base("twin", Witness::Placeholder) },
+        Observation {
+            usage,
+            usage_status,
+            resource: None,
+            outcome: Some(Outcome::Ok),
+            duration_ms: Some(12.0),
+            team: Some("search".into()),
+            ts: T0.plus(-5),
+            ..base("span", Witness::Gateway)
+        },
+    ]
+}
+
+#[test]
+fn all_rows_of_a_request_are_one_call() {
+    let settled = run(azure_request(1));
+    assert_eq!(settled.len(), 1);
+    let call = &settled[0].call;
+    assert_eq!((call.usage.input, call.outcome, call.http_status), (Some(101), Outcome::Ok, Some(200)));
+    assert_eq!((call.duration_ms, call.team.as_deref(), call.ts), (Some(12.0), Some("search"), T0.plus(-5)));
+    assert_eq!(call.witnesses.len(), 4);
+    assert!(!call.conflict);
+}
+
+#[test]
+fn order_and_repetition_do_not_matter() {
+    let mut observations: Vec<_> = (0..20).flat_map(azure_request).collect();
+    let expected = run(observations.clone());
+    assert_eq!(expected.len(), 20);
+    let mut state = 7_u64;
+    for _ in 0..20 {
+        for index in (1..observations.len()).rev() {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            observations.swap(index, usize::try_from(state >> 33).unwrap() % (index + 1));
+        }
+        let doubled = observations.iter().chain(observations.iter().take(17)).cloned().collect();
+        assert_eq!(run(doubled), expected);
+    }
+}
+
+#[test]
+fn one_request_id_in_two_accounts_is_two_calls() {
+    let log = |account: &str| Observation {
+        provider_request_id: Some("r1".into()),
+        account: Some(account.into()),
+        platform: Some("aws.bedrock".into()),
+        ..observation(account, Witness::ProviderLog)
+    };
+    assert_eq!(run(vec![log("1"), log("2")]).len(), 2);
+}
+
+#[test]
+fn a_throttled_row_beats_its_placeholder() {
+    let row = |name: &str, witness, outcome, status| Observation {
+        provider_request_id: Some("c".into()),
+        resource: Some("r".into()),
+        outcome,
+        http_status: Some(status),
+        ..observation(name, witness)
+    };
+    let settled = run(vec![
+        row("a", Witness::Placeholder, None, 200),
+        row("b", Witness::ProviderLog, Some(Outcome::Throttled), 429),
+    ]);
+    assert_eq!(settled.len(), 1);
+    assert_eq!((settled[0].call.outcome, settled[0].call.http_status), (Outcome::Throttled, Some(429)));
+}
+
+#[test]
+fn the_innermost_span_with_usage_speaks_and_agents_are_no_calls() {
+    let span = |name: &str, parent: Option<&str>, witness, tokens: Option<u64>| {
+        let (usage, usage_status) = tokens.map_or_else(Default::default, |n| measured(n, 1));
+        Observation {
+            trace_id: Some("t".into()),
+            span_id: Some(name.into()),
+            parent_span_id: parent.map(str::to_owned),
+            usage,
+            usage_status,
+            ..observation(name, witness)
+        }
+    };
+    let settled = run(vec![
+        Observation { team: Some("x".into()), ..span("agent", None, Witness::Context, Some(999)) },
+        span("outer", Some("agent"), Witness::Client, Some(50)),
+        span("tool", Some("outer"), Witness::Context, None),
+        span("inner", Some("tool"), Witness::Client, Some(40)),
+        span("sibling", Some("agent"), Witness::Client, Some(7)),
+    ]);
+    let mut inputs: Vec<_> = settled.iter().map(|settled| settled.call.usage.input).collect();
+    inputs.sort();
+    assert_eq!(inputs, [Some(7), Some(40)]);
+    assert!(settled.iter().all(|settled| settled.call.team.as_deref() == Some("x")));
+}
+
+#[test]
+fn cyclic_parents_end() {
+    let span = |name: &str, parent: &str| Observation {
+        trace_id: Some("t".into()),
+        span_id: Some(name.into()),
+        parent_span_id: Some(parent.into()),
+        ..observation(name, Witness::Client)
+    };
+    assert_eq!(run(vec![span("a", "b"), span("b", "a"), span("c", "c")]).len(), 2);
+}
+
+#[test]
+fn a_cache_hit_is_no_call() {
+    let hit = Observation { response_id: Some("r".into()), ..observation("hit", Witness::NotACall) };
+    let call = Observation { response_id: Some("r".into()), ..observation("call", Witness::Gateway) };
+    let settled = run(vec![hit, call.clone()]);
+    assert_eq!(settled.len(), 1);
+    assert_eq!(settled[0].members, [call.observation_id]);
+    assert_ne!(settled[0].call.call_id, RecordId::default());
+}
+
+#[test]
+fn no_link_reaches_across_hours() {
+    let log = |name: &str, ts| Observation {
+        provider_request_id: Some("r".into()),
+        resource: Some("a".into()),
+        ts,
+        ..observation(name, Witness::ProviderLog)
+    };
+    assert_eq!(run(vec![log("a", T0), log("b", T0.plus(20 * 60_000_000))]).len(), 1);
+    assert_eq!(run(vec![log("a", T0), log("b", T0.plus(7_200_000_000))]).len(), 2);
+}
+
+#[test]
+fn attempts_of_a_gateway_under_one_client_span_stay_apart() {
+    let span = |name: &str, parent: Option<&str>, witness| Observation {
+        trace_id: Some("t".into()),
+        span_id: Some(name.into()),
+        parent_span_id: parent.map(str::to_owned),
+        ..observation(name, witness)
+    };
+    let (usage, usage_status) = measured(40, 4);
+    let client =
+        Observation { usage, usage_status, service: Some("app".into()), ..span("client", None, Witness::Client) };
+    let first = Observation { http_status: Some(429), ..span("first", Some("client"), Witness::Gateway) };
+    let second = Observation { usage, usage_status, ..span("second", Some("client"), Witness::Gateway) };
+    let settled = run(vec![client.clone(), first.clone(), second.clone()]);
+    assert_eq!(settled.len(), 2);
+    let members: std::collections::BTreeSet<_> = settled.iter().map(|settled| settled.members.len()).collect();
+    assert_eq!(members, [1, 2].into());
+    assert!(settled.iter().all(|settled| settled.call.service.as_deref() == Some("app")));
+    let total: u64 = settled.iter().filter_map(|settled| settled.call.usage.input).sum();
+    assert_eq!(total, 40);
+}
