@@ -4,5 +4,6 @@ pub mod model;
 pub mod attribution;
 pub mod catalog;
 pub mod pricing;
+pub mod demo;
 pub mod settle;
 pub mod sources;

@@ -1,0 +1,27 @@
+//! Made-up LLM traffic in the providers' own record formats: what `serve --demo` feeds to the real pipeline.
+//!
+//! A company with two teams, `search` and `support`, calls models on Azure OpenAI and Amazon Bedrock, and through a
+//! LiteLLM gateway also at OpenAI and Anthropic. Everything is deterministic from a seed and the moment it starts at;
+//! nothing here names a real person, account or prompt. Twenty hours before that moment Azure's `eastus` is slow and
+//! refuses work for 70 minutes, so that the gateway fails over; five hours before it Bedrock throttles for 12 minutes.
+
+mod azure;
+mod bedrock;
+mod company;
+mod gateway;
+mod request;
+mod rng;
+mod scenario;
+mod sdk;
+mod spans;
+mod text;
+mod traffic;
+mod truth;
+
+#[cfg(test)]
+mod tests;
+
+pub use company::{DEPLOYMENTS, PRINCIPALS, Principal};
+pub use text::{ANSWERS, PROMPTS};
+pub use traffic::{Demo, DemoBatch};
+pub use truth::{DemoTruth, PlatformTruth};
