@@ -1,9 +1,52 @@
 //! polymeter meters LLM calls across clouds: every call counted once, priced exactly, never lost.
+//!
+//! Layers, imports go down only (`tests/it/architecture.rs` checks it):
+//! `model` < `clock, telemetry, store` < `columns` < `collect, catalog, attribution, pricing, delta` <
+//! `sources, demo, settle, journal, ledger` < `query, pipeline` < `serve` < `config` < `app` < `cli`.
+//!
+//! Without the feature `engine` only the pure part is built: model, catalog, attribution, pricing, sources, settle.
 
 pub mod model;
+
+#[cfg(feature = "engine")]
+pub mod clock;
+#[cfg(feature = "engine")]
+pub mod store;
+#[cfg(feature = "engine")]
+pub mod telemetry;
+
+#[cfg(feature = "engine")]
+pub mod columns;
+
 pub mod attribution;
 pub mod catalog;
+#[cfg(feature = "engine")]
+pub mod collect;
+#[cfg(feature = "engine")]
+pub mod delta;
 pub mod pricing;
+
 pub mod demo;
+#[cfg(feature = "engine")]
+pub mod journal;
+#[cfg(feature = "engine")]
+pub mod ledger;
 pub mod settle;
 pub mod sources;
+
+#[cfg(feature = "engine")]
+pub mod pipeline;
+#[cfg(feature = "engine")]
+pub mod query;
+
+#[cfg(feature = "engine")]
+pub mod serve;
+
+#[cfg(feature = "engine")]
+pub mod config;
+
+#[cfg(feature = "engine")]
+pub mod app;
+
+#[cfg(feature = "engine")]
+pub mod cli;

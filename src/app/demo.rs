@@ -1,0 +1,120 @@
+//! `serve --demo`: invented traffic in the providers' own formats, through the real pipeline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::bail;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::ObjectStore;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use super::rules::{is_demo, mark_demo};
+use crate::clock::Clock;
+use crate::collect::otlp_server::{Export, Sink};
+use crate::demo::{Demo, DemoBatch};
+use crate::journal::Journal;
+use crate::model::Timestamp;
+use crate::pipeline::{Ingest, Meter, OtlpSink};
+use crate::sources::azure::{AzureConfig, AzureDiagnostics, Deployment};
+use crate::sources::bedrock::{BedrockConfig, BedrockLog};
+use crate::store::Store;
+
+const CALLS: usize = 50_000;
+const HOURS: u32 = 48;
+const SEED: u64 = 20_260_401;
+/// Batches of history that are taken in at once.
+const AT_ONCE: usize = 4;
+
+/// Marks an empty store for the demo; refuses to mix invented calls into real ones.
+pub async fn prepare(store: &Store, demo: bool) -> anyhow::Result<()> {
+    if !demo || is_demo(store).await {
+        return Ok(());
+    }
+    let journal = store.path("journal");
+    let real: Vec<_> = store.objects().list(Some(&journal)).try_collect().await?;
+    if !real.is_empty() {
+        bail!("{} holds real calls; --demo would mix invented ones into them: give another --data", store.display());
+    }
+    mark_demo(store).await
+}
+
+struct Feeds {
+    bedrock: Ingest,
+    azure: Ingest,
+    otlp: Arc<OtlpSink>,
+}
+
+impl Feeds {
+    async fn take(&self, batch: DemoBatch) -> anyhow::Result<()> {
+        let spans = batch.otlp.into_iter().flat_map(|request| request.resource_spans).collect();
+        let spans = Export::Traces(ExportTraceServiceRequest { resource_spans: spans });
+        let (bedrock, azure, otlp) = tokio::join!(
+            self.bedrock.bytes("demo/bedrock.json", batch.bedrock),
+            self.azure.bytes("demo/PT1H.json", batch.azure),
+            self.otlp.keep(spans),
+        );
+        bedrock?;
+        azure?;
+        if otlp.is_err() {
+            bail!("the journal can't be written");
+        }
+        Ok(())
+    }
+}
+
+/// History if there is none yet, then live traffic until `cancel`.
+pub async fn run(
+    journal: Journal,
+    otlp: Arc<OtlpSink>,
+    meter: Meter,
+    clock: Arc<dyn Clock>,
+    cancel: CancellationToken,
+) {
+    let ingest = |source: &str, format| Ingest {
+        source: source.into(),
+        format,
+        journal: journal.clone(),
+        clock: Arc::clone(&clock),
+    };
+    let feeds = Feeds {
+        bedrock: ingest("demo-bedrock", Arc::new(BedrockLog::new(BedrockConfig::default()))),
+        azure: ingest("demo-azure", Arc::new(AzureDiagnostics::new(azure()))),
+        otlp,
+    };
+    let outcome = tokio::select! {
+        () = cancel.cancelled() => Ok(()),
+        outcome = feed(&feeds, &meter, &clock) => outcome,
+    };
+    if let Err(error) = outcome {
+        error!(error = %error, "demo traffic has ended");
+    }
+}
+
+async fn feed(feeds: &Feeds, meter: &Meter, clock: &Arc<dyn Clock>) -> anyhow::Result<()> {
+    let now = clock.now();
+    let mut demo = Demo::new(SEED, now);
+    if meter.view().load().is_empty() {
+        let batches: Vec<DemoBatch> = tokio::task::block_in_place(|| demo.history(CALLS, HOURS).collect());
+        let calls: u64 = batches.iter().map(|batch| batch.truth.calls()).sum();
+        let taken = stream::iter(batches.into_iter().map(|batch| feeds.take(batch))).buffered(AT_ONCE);
+        taken.try_for_each(|()| async { Ok(()) }).await?;
+        meter.settle_now().await.map_err(anyhow::Error::msg)?;
+        info!(demo.calls = calls, "demo history is ready");
+    }
+    let mut from: Timestamp = now;
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let to = clock.now();
+        feeds.take(demo.live(from, to)).await?;
+        from = to;
+    }
+}
+
+/// What no log says and an operator would: all deployments of the demo are pay-as-you-go.
+fn azure() -> AzureConfig {
+    let sku = |sku: &str| Deployment { sku: Some(sku.to_owned()), ..Deployment::default() };
+    let deployments = crate::demo::DEPLOYMENTS.iter().map(|name| ((*name).to_owned(), sku("GlobalStandard")));
+    AzureConfig { deployments: deployments.collect() }
+}

@@ -1,0 +1,235 @@
+//! `polymeter serve`: bind, open, start, wait for a signal, drain.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info};
+
+use super::{demo, rules};
+use crate::clock::{Clock, SystemClock};
+use crate::collect::otlp_server::{Receiver, serve_grpc, serve_http};
+use crate::config::{Config, FormatConfig, SourceConfig};
+use crate::journal::Journal;
+use crate::pipeline::{Ingest, Meter, MeterOptions, OtlpSink, TailOptions, tail_source};
+use crate::query::{Engine, Limits, NamedQueries};
+use crate::serve::{ApiState, serve_api};
+use crate::sources::LogFormat;
+use crate::sources::azure::AzureDiagnostics;
+use crate::sources::bedrock::BedrockLog;
+use crate::sources::otlp::OtlpSpans;
+use crate::store::{FileLock, Store};
+use crate::telemetry::{self, SourceBoard};
+
+/// Name of the OTLP receiver among the sources.
+const OTLP_SOURCE: &str = "otlp";
+/// Longest wait for tasks at the end.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// What `serve` is asked to do beside its configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ServeOptions {
+    /// Feed invented traffic through the pipeline.
+    pub demo: bool,
+}
+
+struct Listeners {
+    http: TcpListener,
+    otlp_grpc: TcpListener,
+    otlp_http: TcpListener,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> anyhow::Result<Self> {
+        Ok(Self {
+            http: bind("the HTTP API", config.http, "--http").await?,
+            otlp_grpc: bind("OTLP/gRPC", config.otlp_grpc, "--otlp-grpc").await?,
+            otlp_http: bind("OTLP/HTTP", config.otlp_http, "--otlp-http").await?,
+        })
+    }
+}
+
+async fn bind(what: &str, address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("can't listen on {address} for {what}; choose another address with {option}"))
+}
+
+/// Serves until a signal, then drains.
+///
+/// # Errors
+/// One clear reason why it can't start.
+pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> {
+    let traces = telemetry::init(&config.log_level, config.log_format, config.traces_endpoint.as_deref());
+    let metrics = telemetry::metrics::install().context("metrics can't be set up")?;
+    let store = Store::open(&config.data).await?;
+    let _serving = sole_server(&store)?;
+    let listeners = Listeners::bind(&config).await?;
+    demo::prepare(&store, options.demo).await?;
+    let _settling = settle_role(&store).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let rules = rules::rules(&store, config.principals.clone()).await?;
+    let (commits, inbox) = mpsc::unbounded_channel();
+    let journal = Journal::open(&store, &config.writer, commits).await?;
+    let meter_options = MeterOptions {
+        settles: true,
+        settle_every: config.settle_every,
+        hot_us: i64::try_from(config.hot.as_micros()).unwrap_or(i64::MAX),
+    };
+    let writer = Some(Arc::clone(journal.writer()));
+    let meter = Meter::start(&store, rules, Arc::clone(&clock), meter_options, inbox, writer).await?;
+    let board = SourceBoard::default();
+    let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
+    let addresses = Addresses::of(&listeners)?;
+
+    let state = ApiState {
+        view: meter.view(),
+        engine: Engine::new(Limits::default())?,
+        queries: Arc::new(NamedQueries::bundled()),
+        board: board.clone(),
+        metrics,
+    };
+    tasks.spawn(ended("HTTP API", serve_api(state, listeners.http, cancel.clone().cancelled_owned())));
+    let sink = Arc::new(otlp_sink(&config, &journal, &clock, &board));
+    let receiver = Receiver::new(sink.clone());
+    tasks
+        .spawn(ended("OTLP/HTTP", serve_http(receiver.clone(), listeners.otlp_http, cancel.clone().cancelled_owned())));
+    tasks.spawn(ended("OTLP/gRPC", serve_grpc(receiver, listeners.otlp_grpc, cancel.clone().cancelled_owned())));
+    for source in &config.sources {
+        let ingest = ingest(source, &journal, &clock);
+        let options = TailOptions { poll_every: source.poll_every };
+        tasks.spawn(tail_source(ingest, source.location.clone(), options, board.clone(), cancel.clone()));
+    }
+    if options.demo {
+        tasks.spawn(demo::run(journal.clone(), sink, meter.clone(), Arc::clone(&clock), cancel.clone()));
+    }
+    banner(&store, &addresses, options.demo)?;
+    let claimed = tokio::select! {
+        outcome = signal() => outcome.map(|()| false)?,
+        () = journal.stopped() => true,
+    };
+    info!("stopping: no new requests, what is under way is finished");
+    cancel.cancel();
+    tasks.close();
+    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+        error!("some requests did not end in time");
+    }
+    drop(journal);
+    meter.stop().await;
+    info!("stopped");
+    traces.shutdown();
+    if claimed {
+        bail!("another process writes as '{}' into {}; give each its own `writer`", config.writer, store.display());
+    }
+    Ok(())
+}
+
+/// A local store has one server; on an object store every replica has its own writer id.
+fn sole_server(store: &Store) -> anyhow::Result<Option<FileLock>> {
+    let Some(dir) = store.local() else { return Ok(None) };
+    match FileLock::try_acquire(dir, "serve.lock")? {
+        Some(lock) => Ok(Some(lock)),
+        None => bail!("another polymeter serves {} already; stop it or give another --data", dir.display()),
+    }
+}
+
+/// An import that settles for itself ends soon; until then the role is taken.
+async fn settle_role(store: &Store) -> anyhow::Result<Option<FileLock>> {
+    let Some(dir) = store.local() else { return Ok(None) };
+    let mut told = false;
+    loop {
+        if let Some(lock) = FileLock::try_acquire(dir, "settle.lock")? {
+            return Ok(Some(lock));
+        }
+        if !told {
+            info!("an import is settling, waiting for it");
+            told = true;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn otlp_sink(config: &Config, journal: &Journal, clock: &Arc<dyn Clock>, board: &SourceBoard) -> OtlpSink {
+    board.update(OTLP_SOURCE, |status| {
+        status.kind = "otlp".to_owned();
+        status.location = format!("{} (gRPC), {} (HTTP)", config.otlp_grpc, config.otlp_http);
+        status.state = "running";
+    });
+    OtlpSink {
+        source: OTLP_SOURCE.into(),
+        spans: Arc::new(OtlpSpans::new(config.otlp.clone())),
+        journal: journal.clone(),
+        clock: Arc::clone(clock),
+        board: board.clone(),
+    }
+}
+
+fn ingest(source: &SourceConfig, journal: &Journal, clock: &Arc<dyn Clock>) -> Ingest {
+    let format: Arc<dyn LogFormat> = match &source.format {
+        FormatConfig::Bedrock(config) => Arc::new(BedrockLog::new(config.clone())),
+        FormatConfig::Azure(config) => Arc::new(AzureDiagnostics::new(config.clone())),
+        FormatConfig::Otlp(config) => Arc::new(OtlpSpans::new(config.clone())),
+    };
+    Ingest { source: source.name.as_str().into(), format, journal: journal.clone(), clock: Arc::clone(clock) }
+}
+
+async fn ended<E: std::error::Error>(what: &'static str, server: impl Future<Output = Result<(), E>>) {
+    if let Err(error) = server.await {
+        error!(error = %telemetry::chain(&error), "{what} has ended");
+    }
+}
+
+struct Addresses {
+    http: SocketAddr,
+    otlp_grpc: SocketAddr,
+    otlp_http: SocketAddr,
+}
+
+impl Addresses {
+    fn of(listeners: &Listeners) -> anyhow::Result<Self> {
+        Ok(Self {
+            http: listeners.http.local_addr()?,
+            otlp_grpc: listeners.otlp_grpc.local_addr()?,
+            otlp_http: listeners.otlp_http.local_addr()?,
+        })
+    }
+}
+
+fn banner(store: &Store, addresses: &Addresses, demo: bool) -> std::io::Result<()> {
+    let Addresses { http, otlp_grpc, otlp_http } = addresses;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "polymeter {} is ready", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "  HTTP API    http://{http}")?;
+    writeln!(out, "  OTLP/gRPC   http://{otlp_grpc}")?;
+    writeln!(out, "  OTLP/HTTP   http://{otlp_http}   (/v1/traces, /v1/metrics)")?;
+    writeln!(out, "  data        {}", store.display())?;
+    if demo {
+        writeln!(
+            out,
+            "  demo        about 50,000 invented calls of the last 48 hours are being taken in, then one a second"
+        )?;
+    }
+    writeln!(out, "Try:")?;
+    writeln!(out, "  curl -s 'http://{http}/api/v1/queries/overview'")?;
+    writeln!(out, "  curl -s 'http://{http}/api/v1/queries/spend_by_team_per_day?format=csv'")?;
+    writeln!(
+        out,
+        "  polymeter sql --data '{}' \"SELECT platform, count(*) AS calls FROM calls GROUP BY platform\"",
+        store.display()
+    )?;
+    out.flush()
+}
+
+/// Ctrl-C or SIGTERM.
+async fn signal() -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        outcome = tokio::signal::ctrl_c() => outcome,
+        _ = terminate.recv() => Ok(()),
+    }
+}

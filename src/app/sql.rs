@@ -1,0 +1,81 @@
+//! `polymeter sql`: one statement over the store, also beside a running `serve`.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::bail;
+
+use super::rules;
+use crate::clock::{Clock, SystemClock};
+use crate::pipeline::load_view;
+use crate::query::{Engine, Limits, Params};
+use crate::store::Store;
+
+/// Form of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SqlFormat {
+    /// For people.
+    Table,
+    /// One JSON array of objects.
+    Json,
+    /// With a header line.
+    Csv,
+}
+
+/// What to ask.
+#[derive(Clone, Debug)]
+pub struct SqlOptions {
+    /// The statement.
+    pub statement: String,
+    /// Data location.
+    pub data: String,
+    /// Form of the answer.
+    pub format: SqlFormat,
+    /// Principal to team.
+    pub principals: BTreeMap<String, String>,
+}
+
+/// Answers the statement on standard output.
+///
+/// # Errors
+/// There is no store, or the statement fails.
+pub async fn sql(options: SqlOptions) -> anyhow::Result<()> {
+    let local = !options.data.contains("://");
+    if local && !Path::new(&options.data).join("calls").is_dir() {
+        bail!(
+            "there is no data in '{}' yet; run `polymeter serve` or `polymeter import` first, or give --data",
+            options.data
+        );
+    }
+    let store = Store::open(&options.data).await?;
+    let rules = rules::rules(&store, options.principals).await?;
+    let view = load_view(&store, &rules, SystemClock.now()).await?;
+    let limits = Limits { rows: 1_000_000, time: Duration::from_secs(600), ..Limits::default() };
+    let mut answer = Engine::new(limits)?.run(&view, &options.statement, Params::None).await?;
+    let schema = answer.schema();
+    let batches = answer.collect().await?;
+    let mut out = std::io::stdout().lock();
+    match options.format {
+        SqlFormat::Table => {
+            let rows: usize = batches.iter().map(arrow::array::RecordBatch::num_rows).sum();
+            let table = if batches.is_empty() {
+                arrow::util::pretty::pretty_format_batches(&[arrow::array::RecordBatch::new_empty(schema)])?
+            } else {
+                arrow::util::pretty::pretty_format_batches(&batches)?
+            };
+            writeln!(out, "{table}\n{rows} row(s), {} ms", answer.elapsed().as_millis())?;
+        }
+        SqlFormat::Json => {
+            let rows = crate::serve::json_rows(&batches)?;
+            serde_json::to_writer(&mut out, &rows)?;
+            writeln!(out)?;
+        }
+        SqlFormat::Csv => out.write_all(&crate::serve::csv(&schema, &batches)?)?,
+    }
+    if answer.truncated() {
+        writeln!(std::io::stderr(), "only the first {} rows are shown", limits.rows)?;
+    }
+    Ok(())
+}

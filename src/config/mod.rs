@@ -1,0 +1,135 @@
+//! The configuration file: TOML, every key known, every error told at once.
+
+mod read;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::sources::azure::AzureConfig;
+use crate::sources::bedrock::BedrockConfig;
+use crate::sources::otlp::OtlpConfig;
+use crate::telemetry::LogFormat;
+
+/// Default data location.
+pub const DEFAULT_DATA: &str = "./polymeter-data";
+/// Default address of the HTTP API.
+pub const DEFAULT_HTTP: &str = "127.0.0.1:8080";
+/// Default address of OTLP over gRPC.
+pub const DEFAULT_OTLP_GRPC: &str = "127.0.0.1:4317";
+/// Default address of OTLP over HTTP.
+pub const DEFAULT_OTLP_HTTP: &str = "127.0.0.1:4318";
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where data lies: a path, `s3://bucket/prefix` or `az://container/prefix`.
+    pub data: String,
+    /// Name of this process among those that share the data; it owns one journal.
+    pub writer: String,
+    /// Address of the HTTP API.
+    pub http: SocketAddr,
+    /// Address of OTLP over gRPC.
+    pub otlp_grpc: SocketAddr,
+    /// Address of OTLP over HTTP.
+    pub otlp_http: SocketAddr,
+    /// Default attributes of what the OTLP receiver takes in.
+    pub otlp: OtlpConfig,
+    /// Time between two settles when nothing is late.
+    pub settle_every: Duration,
+    /// How far the horizon stays behind now.
+    pub hot: Duration,
+    /// Form of log lines.
+    pub log_format: LogFormat,
+    /// Log filter, for example `warn,polymeter=debug`.
+    pub log_level: String,
+    /// Where polymeter's own traces go; none by default.
+    pub traces_endpoint: Option<String>,
+    /// Followed sources.
+    pub sources: Vec<SourceConfig>,
+    /// Principal (or IAM role name, or key alias) to team.
+    pub principals: BTreeMap<String, String>,
+}
+
+/// A followed source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceConfig {
+    /// Unique name; it is shown in `witnesses`.
+    pub name: String,
+    /// Where its objects lie: a path, `s3://bucket/prefix` or `az://container/prefix`.
+    pub location: String,
+    /// Pause between two listings.
+    pub poll_every: Duration,
+    /// What its records are.
+    pub format: FormatConfig,
+}
+
+/// What the records of a source are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FormatConfig {
+    /// Bedrock invocation logs.
+    Bedrock(BedrockConfig),
+    /// Azure diagnostics.
+    Azure(AzureConfig),
+    /// Files of OTLP/JSON requests.
+    Otlp(OtlpConfig),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let address = |text: &str| text.parse().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+        Self {
+            data: DEFAULT_DATA.to_owned(),
+            writer: "serve".to_owned(),
+            http: address(DEFAULT_HTTP),
+            otlp_grpc: address(DEFAULT_OTLP_GRPC),
+            otlp_http: address(DEFAULT_OTLP_HTTP),
+            otlp: OtlpConfig::default(),
+            settle_every: Duration::from_secs(60),
+            hot: Duration::from_secs(15 * 60),
+            log_format: LogFormat::Text,
+            log_level: "warn,polymeter=info".to_owned(),
+            traces_endpoint: None,
+            sources: Vec::new(),
+            principals: BTreeMap::new(),
+        }
+    }
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}: {}", listed(problems))]
+pub struct ConfigError {
+    file: String,
+    problems: Vec<String>,
+}
+
+/// One problem in the line, several below it.
+fn listed(problems: &[String]) -> String {
+    match problems {
+        [only] => only.clone(),
+        all => all.iter().fold(format!("{} problems", all.len()), |text, problem| format!("{text}\n  - {problem}")),
+    }
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// The file can't be read, or all that is wrong in it.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError { file: file.clone(), problems: vec![error.to_string()] })?;
+        Self::parse(&text).map_err(|problems| ConfigError { file, problems })
+    }
+
+    /// Reads text.
+    ///
+    /// # Errors
+    /// All that is wrong in it.
+    pub fn parse(text: &str) -> Result<Self, Vec<String>> {
+        read::read(text)
+    }
+}

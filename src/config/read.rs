@@ -1,0 +1,255 @@
+//! From TOML to [`Config`], collecting every problem on the way.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use super::{Config, FormatConfig, SourceConfig};
+use crate::telemetry::LogFormat;
+
+/// Keys that every source has; the others belong to its format.
+const SOURCE_KEYS: [&str; 4] = ["name", "kind", "location", "poll_interval_s"];
+
+/// Reads a whole file.
+pub fn read(text: &str) -> Result<Config, Vec<String>> {
+    let table: Table = text.parse().map_err(|error: toml::de::Error| vec![error.to_string().trim().to_owned()])?;
+    let mut problems = Vec::new();
+    let mut config = Config::default();
+    known(
+        &table,
+        "",
+        &["data", "writer", "http", "otlp", "settle", "log", "telemetry", "source", "attribution"],
+        &mut problems,
+    );
+    let mut root = Section { name: "", table: &table, problems: &mut problems };
+    root.text("data", &mut config.data);
+    root.text("writer", &mut config.writer);
+    section(&table, "http", &["listen"], &mut problems, |section| section.parse("listen", &mut config.http));
+    section(&table, "otlp", &["grpc", "http", "attributes"], &mut problems, |section| {
+        section.parse("grpc", &mut config.otlp_grpc);
+        section.parse("http", &mut config.otlp_http);
+        if let Some(attributes) = section.table.get("attributes") {
+            let mut only = Table::new();
+            only.insert("attributes".to_owned(), attributes.clone());
+            if let Some(read) = typed("otlp.attributes", only, section.problems) {
+                config.otlp = read;
+            }
+        }
+    });
+    section(&table, "settle", &["interval_s", "hot_s"], &mut problems, |section| {
+        section.seconds("interval_s", &mut config.settle_every);
+        section.seconds("hot_s", &mut config.hot);
+    });
+    section(&table, "log", &["format", "level"], &mut problems, |section| {
+        section.text("level", &mut config.log_level);
+        let mut format = "text".to_owned();
+        section.text("format", &mut format);
+        match format.as_str() {
+            "text" => config.log_format = LogFormat::Text,
+            "json" => config.log_format = LogFormat::Json,
+            other => section.problem("format", format_args!("must be 'text' or 'json', not '{other}'")),
+        }
+    });
+    section(&table, "telemetry", &["traces_endpoint"], &mut problems, |section| {
+        let mut endpoint = String::new();
+        section.text("traces_endpoint", &mut endpoint);
+        config.traces_endpoint = (!endpoint.is_empty()).then_some(endpoint);
+    });
+    section(&table, "attribution", &["principals"], &mut problems, |section| {
+        if let Some(principals) = section.table.get("principals") {
+            let read = principals.clone().try_into();
+            match read {
+                Ok(read) => config.principals = read,
+                Err(_) => section.problem("principals", "must be a table of principal = \"team\""),
+            }
+        }
+    });
+    sources(&table, &mut config, &mut problems);
+    own_traces(&config, &mut problems);
+    if problems.is_empty() { Ok(config) } else { Err(problems) }
+}
+
+fn sources(table: &Table, config: &mut Config, problems: &mut Vec<String>) {
+    let listed = match table.get("source") {
+        None => return,
+        Some(Value::Array(listed)) => listed,
+        Some(_) => return problems.push("'source' must be written as [[source]]".to_owned()),
+    };
+    for (index, entry) in listed.iter().enumerate() {
+        let place = format!("source[{index}]");
+        let Some(entry) = entry.as_table() else {
+            problems.push(format!("{place} must be a table"));
+            continue;
+        };
+        if let Some(source) = source(entry, &place, problems) {
+            if config.sources.iter().any(|other| other.name == source.name) || source.name == "otlp" {
+                problems.push(format!("{place}: the name '{}' is taken", source.name));
+            }
+            config.sources.push(source);
+        }
+    }
+}
+
+fn source(entry: &Table, place: &str, problems: &mut Vec<String>) -> Option<SourceConfig> {
+    let before = problems.len();
+    let (mut name, mut kind, mut location) = (String::new(), String::new(), String::new());
+    let mut poll_every = Duration::from_secs(60);
+    let mut section = Section { name: place, table: entry, problems };
+    for (key, value) in [("name", &mut name), ("kind", &mut kind), ("location", &mut location)] {
+        section.text(key, value);
+        if value.is_empty() {
+            section.problem(key, "is required");
+        }
+    }
+    section.seconds("poll_interval_s", &mut poll_every);
+    let own: Table = entry
+        .iter()
+        .filter(|(key, _)| !SOURCE_KEYS.contains(&key.as_str()))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
+    let formats: [(&str, &[&str]); 3] =
+        [("bedrock", &["account", "region"]), ("azure", &["deployments"]), ("otlp", &["attributes"])];
+    if let Some((_, keys)) = formats.iter().find(|(known, _)| *known == kind) {
+        let all: Vec<&str> = SOURCE_KEYS.iter().chain(keys.iter()).copied().collect();
+        known(entry, place, &all, problems);
+    }
+    if problems.len() > before {
+        return None;
+    }
+    let format = match kind.as_str() {
+        "bedrock" => FormatConfig::Bedrock(typed(place, own, problems)?),
+        "azure" => FormatConfig::Azure(typed(place, own, problems)?),
+        "otlp" => FormatConfig::Otlp(typed(place, own, problems)?),
+        other => {
+            let hint = nearest(other, &["bedrock", "azure", "otlp"]);
+            problems.push(format!("{place}.kind: there is no kind '{other}'; did you mean '{hint}'?"));
+            return None;
+        }
+    };
+    Some(SourceConfig { name, location, poll_every, format })
+}
+
+/// polymeter must not send its traces to itself: each would make new ones.
+fn own_traces(config: &Config, problems: &mut Vec<String>) {
+    let Some(endpoint) = &config.traces_endpoint else { return };
+    let own = [config.otlp_grpc, config.otlp_http].iter().any(|address| {
+        let port = format!(":{}", address.port());
+        let host = endpoint.split("://").last().unwrap_or_default().split('/').next().unwrap_or_default();
+        host.ends_with(&port)
+            && (host.starts_with("127.")
+                || host.starts_with("localhost")
+                || host.starts_with(&address.ip().to_string()))
+    });
+    if own {
+        problems.push(format!("telemetry.traces_endpoint: '{endpoint}' is polymeter's own receiver"));
+    }
+}
+
+fn typed<T: DeserializeOwned>(place: &str, table: Table, problems: &mut Vec<String>) -> Option<T> {
+    match Value::Table(table).try_into() {
+        Ok(read) => Some(read),
+        Err(error) => {
+            problems.push(format!("{place}: {}", error.to_string().trim()));
+            None
+        }
+    }
+}
+
+fn section(table: &Table, name: &str, keys: &[&str], problems: &mut Vec<String>, read: impl FnOnce(&mut Section<'_>)) {
+    match table.get(name) {
+        None => {}
+        Some(Value::Table(inner)) => {
+            known(inner, name, keys, problems);
+            read(&mut Section { name, table: inner, problems });
+        }
+        Some(_) => problems.push(format!("'{name}' must be a section [{name}]")),
+    }
+}
+
+fn known(table: &Table, place: &str, keys: &[&str], problems: &mut Vec<String>) {
+    for key in table.keys().filter(|key| !keys.contains(&key.as_str())) {
+        let full = if place.is_empty() { key.clone() } else { format!("{place}.{key}") };
+        problems.push(format!("unknown key '{full}'; did you mean '{}'?", nearest(key, keys)));
+    }
+}
+
+fn nearest<'a>(word: &str, words: &[&'a str]) -> &'a str {
+    let best = words.iter().max_by(|a, b| strsim::jaro_winkler(word, a).total_cmp(&strsim::jaro_winkler(word, b)));
+    best.copied().unwrap_or_default()
+}
+
+struct Section<'a> {
+    name: &'a str,
+    table: &'a Table,
+    problems: &'a mut Vec<String>,
+}
+
+impl Section<'_> {
+    fn problem(&mut self, key: &str, what: impl Display) {
+        let full = if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) };
+        self.problems.push(format!("{full}: {what}"));
+    }
+
+    fn text(&mut self, key: &str, into: &mut String) {
+        match self.table.get(key) {
+            None => {}
+            Some(Value::String(text)) => into.clone_from(text),
+            Some(other) => self.problem(key, format_args!("must be text, not {}", other.type_str())),
+        }
+    }
+
+    fn parse(&mut self, key: &str, into: &mut SocketAddr) {
+        let mut text = String::new();
+        self.text(key, &mut text);
+        if !text.is_empty() {
+            match text.parse() {
+                Ok(address) => *into = address,
+                Err(_) => self.problem(key, format_args!("'{text}' is no address; write it as 127.0.0.1:8080")),
+            }
+        }
+    }
+
+    fn seconds(&mut self, key: &str, into: &mut Duration) {
+        match self.table.get(key) {
+            None => {}
+            Some(Value::Integer(seconds)) if *seconds > 0 => *into = Duration::from_secs(seconds.unsigned_abs()),
+            Some(other) => self.problem(key, format_args!("must be a number of seconds above 0, not {other}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_every_problem_at_once_with_the_nearest_key() {
+        let text = "dta = 'x'\n[http]\nlisten = 'nowhere'\n[otlp]\ngrcp = '1'\n[[source]]\nname = 'a'\nkind = 'bedrok'\nlocation = 's3://b'\n[[source]]\nkind = 'azure'\n";
+        let problems = read(text).unwrap_err().join("\n");
+        for expected in [
+            "'dta'; did you mean 'data'",
+            "http.listen",
+            "did you mean 'grpc'",
+            "did you mean 'bedrock'",
+            "source[1].name: is required",
+        ] {
+            assert!(problems.contains(expected), "{expected} not in {problems}");
+        }
+    }
+
+    #[test]
+    fn refuses_to_trace_into_itself_and_reads_sources() {
+        let own = "[telemetry]\ntraces_endpoint = 'http://localhost:4317'\n";
+        assert!(read(own).unwrap_err()[0].contains("own receiver"));
+        let config = read("[[source]]\nname='b'\nkind='bedrock'\nlocation='./logs'\nregion='us-east-1'\n").unwrap();
+        assert_eq!(config.sources.len(), 1);
+        assert!(
+            read("[[source]]\nname='b'\nkind='bedrock'\nlocation='./logs'\nregoin='us'\n").unwrap_err()[0]
+                .contains("did you mean 'region'")
+        );
+        assert_eq!(read("").unwrap(), Config::default());
+    }
+}

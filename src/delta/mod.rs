@@ -1,0 +1,11 @@
+//! Delta tables: the only module that names the Delta library. It opens and creates tables, writes Parquet files,
+//! commits with transaction marks and decides what an error of a commit means.
+//!
+//! Guarantee: [`Table::commit`] returns `Ok` only if its change is in the table's log; on any error of the library it
+//! reloads and looks for its own marks before it reports one, because an error may have landed.
+
+mod parquet_file;
+mod table;
+
+pub use parquet_file::FileError;
+pub use table::{Change, DeltaError, Marks, NewFile, Table};

@@ -1,0 +1,169 @@
+//! One moment of the store: {ledger snapshot, horizon, hot set, archive, tail}. Immutable; the pipeline swaps it whole,
+//! so a query never sees a call twice, half merged or missing.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Date32Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, col, lit};
+use datafusion::prelude::SessionContext;
+use datafusion::scalar::ScalarValue;
+
+use super::tables::{LedgerError, SideTable};
+use super::{Archive, Calls};
+use crate::columns::Row;
+use crate::delta::Table;
+use crate::model::{Call, Observation, ProviderMetric, Quarantined, Rows, Timestamp};
+
+/// Microseconds in a day.
+const DAY_US: i64 = 86_400 * crate::model::SECOND_US;
+
+/// One moment of the store.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The ledger; answers for calls before the horizon.
+    pub calls: Calls,
+    /// The instant that divides `calls`; `None` before the first settle (then everything is hot).
+    pub horizon: Option<Timestamp>,
+    /// The merged calls after the horizon, each batch with the column `day`.
+    pub hot: Vec<RecordBatch>,
+    /// The archive.
+    pub archive: Archive,
+    /// Records set aside.
+    pub quarantine: SideTable<Quarantined>,
+    /// Providers' counters.
+    pub metrics: SideTable<ProviderMetric>,
+    /// What the journal holds beyond the archive.
+    pub tail: Vec<Arc<Rows>>,
+}
+
+impl View {
+    /// The names of the tables.
+    pub const TABLES: [&'static str; 4] = [Call::TABLE, Observation::TABLE, Quarantined::TABLE, ProviderMetric::TABLE];
+
+    /// True where the store holds no observation at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tail.is_empty() && self.archive.table().files().is_ok_and(|files| files.is_empty())
+    }
+
+    /// The provider of one of [`View::TABLES`]; `None` for another name.
+    ///
+    /// # Errors
+    /// The tables can't be scanned.
+    pub async fn provider(
+        &self,
+        name: &str,
+        context: &SessionContext,
+    ) -> Result<Option<Arc<dyn TableProvider>>, LedgerError> {
+        Ok(Some(match name {
+            Call::TABLE => {
+                let ledger = self.calls.table().provider(context).await?;
+                self.calls_provider(ledger).map_err(|source| scan(Call::TABLE, source))?
+            }
+            Observation::TABLE => {
+                self.with_tail(self.archive.table(), context, None, |rows| &rows.observations).await?
+            }
+            Quarantined::TABLE => {
+                self.with_tail(self.quarantine.table(), context, Some("quarantine_id"), |rows| &rows.quarantined)
+                    .await?
+            }
+            ProviderMetric::TABLE => {
+                self.with_tail(self.metrics.table(), context, Some("metric_id"), |rows| &rows.metrics).await?
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// Ledger before the horizon, hot set after it.
+    fn calls_provider(&self, ledger: Arc<dyn TableProvider>) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+        let before = match self.horizon {
+            Some(Timestamp(us)) => {
+                let horizon = lit(ScalarValue::TimestampMicrosecond(Some(us), Some("UTC".into())));
+                select::<Call>(ledger, Some(col("ts").lt(horizon)))?
+            }
+            None => select::<Call>(ledger, Some(lit(false)))?,
+        };
+        let hot = MemTable::try_new(with_day_schema::<Call>(), vec![self.hot.clone()])?;
+        let plan = before.union(select::<Call>(Arc::new(hot), None)?.build()?)?.build()?;
+        Ok(Arc::new(datafusion::datasource::ViewTable::new(plan, None)))
+    }
+
+    async fn with_tail<R: Row + 'static>(
+        &self,
+        table: &Table,
+        context: &SessionContext,
+        once: Option<&str>,
+        rows: impl Fn(&Rows) -> &Vec<R>,
+    ) -> Result<Arc<dyn TableProvider>, LedgerError> {
+        let stored = table.provider(context).await?;
+        let tail: Vec<&R> = self.tail.iter().flat_map(|tail| rows(tail)).collect();
+        let tail = with_day::<R>(&tail)?;
+        let plan = || {
+            let tail = MemTable::try_new(with_day_schema::<R>(), vec![vec![tail]])?;
+            let both = select::<R>(stored, None)?.union(select::<R>(Arc::new(tail), None)?.build()?)?;
+            let Some(id) = once else { return both.build() };
+            // Delivered twice, or in the tail and already in the table: shown once.
+            let columns = both.schema().columns().into_iter().map(Expr::Column).collect();
+            both.distinct_on(vec![col(id)], columns, None)?.build()
+        };
+        let plan = plan().map_err(|source| scan(R::TABLE, source))?;
+        Ok(Arc::new(datafusion::datasource::ViewTable::new(plan, None)))
+    }
+}
+
+fn scan(table: &'static str, source: DataFusionError) -> LedgerError {
+    LedgerError::Delta(crate::delta::DeltaError::Scan { table, source: Box::new(source) })
+}
+
+/// The public columns of `R` from a provider, in their order, as their types.
+fn select<R: Row>(
+    provider: Arc<dyn TableProvider>,
+    filter: Option<Expr>,
+) -> Result<LogicalPlanBuilder, DataFusionError> {
+    use datafusion::logical_expr::cast;
+    let found = provider.schema();
+    let source = datafusion::datasource::provider_as_source(provider);
+    let mut plan = LogicalPlanBuilder::scan(R::TABLE, source, None)?;
+    if let Some(filter) = filter {
+        plan = plan.filter(filter)?;
+    }
+    let columns = with_day_schema::<R>();
+    let expressions = columns.fields().iter().map(|field| {
+        let name = field.name();
+        match found.field_with_name(name) {
+            // Nested types differ in field names only; a cast would not make them more equal.
+            Ok(stored) if stored.data_type() == field.data_type() || field.data_type().is_nested() => {
+                col(name.as_str())
+            }
+            Ok(_) => cast(col(name.as_str()), field.data_type().clone()).alias(name.as_str()),
+            // A column younger than the table.
+            Err(_) => cast(lit(ScalarValue::Null), field.data_type().clone()).alias(name.as_str()),
+        }
+    });
+    plan.project(expressions)
+}
+
+/// The stored columns of `R` and the partition column.
+#[must_use]
+pub fn with_day_schema<R: Row>() -> SchemaRef {
+    let schema = R::schema();
+    let day = Arc::new(Field::new("day", DataType::Date32, true));
+    Arc::new(Schema::new(schema.fields().iter().cloned().chain([day]).collect::<Vec<_>>()))
+}
+
+/// Rows as one batch with the partition column.
+///
+/// # Errors
+/// Arrow refuses.
+pub fn with_day<R: Row>(rows: &[&R]) -> Result<RecordBatch, LedgerError> {
+    let columns_error = |source| LedgerError::Columns { table: R::TABLE, source };
+    let batch = R::encode(rows.iter().copied()).map_err(columns_error)?;
+    let days = rows.iter().map(|row| i32::try_from(row.instant().0.div_euclid(DAY_US)).unwrap_or_default());
+    let day: ArrayRef = Arc::new(Date32Array::from_iter_values(days));
+    let columns = batch.columns().iter().cloned().chain([day]).collect();
+    RecordBatch::try_new(with_day_schema::<R>(), columns).map_err(|error| columns_error(error.into()))
+}

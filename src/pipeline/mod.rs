@@ -1,0 +1,45 @@
+//! From sources to the settled tables: ingest (records to journal), the hot set (the merged tail), settle (journal to
+//! archive to ledger), and the meter that owns the state and swaps the view that queries read.
+
+mod hot;
+mod ingest;
+mod load;
+mod meter;
+mod otlp_sink;
+mod settle;
+mod tail;
+
+pub use hot::HotSet;
+pub use ingest::{Ingest, IngestError, ObjectTotals, Totals};
+pub use load::{Loaded, load_view};
+pub use meter::{Meter, MeterOptions, SharedView};
+pub use otlp_sink::OtlpSink;
+pub use settle::{SettleOutcome, Tables};
+pub use tail::{TailOptions, tail_source};
+
+use crate::journal::JournalError;
+use crate::ledger::LedgerError;
+use crate::store::StoreError;
+
+/// Why the pipeline can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The journal, told to several callers at once.
+    #[error(transparent)]
+    SharedJournal(#[from] std::sync::Arc<JournalError>),
+    /// The settled tables.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The location.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A task ended before its time.
+    #[error("the pipeline has stopped")]
+    Stopped,
+}
+
+/// How far around a slice observations are read: witnesses may be linked through one in between, microseconds.
+pub const MARGIN_US: i64 = 2 * crate::settle::LINK_WINDOW_US;

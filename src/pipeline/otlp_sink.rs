@@ -1,0 +1,96 @@
+//! The receiver's sink: normalize, commit, and only then answer.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use prost::Message;
+
+use super::ingest::{Totals, count, sort};
+use crate::clock::Clock;
+use crate::collect::otlp_server::{Export, Kept, Signal, Sink, SinkError};
+use crate::journal::{Journal, Positions};
+use crate::model::{Normalized, RecordId, RecordRef, Rows, fingerprint};
+use crate::sources::otlp::{OtlpSpans, decode_logs, decode_metrics, decode_traces};
+use crate::telemetry::SourceBoard;
+
+/// Keeps what an OTLP receiver decodes.
+pub struct OtlpSink {
+    /// Name of the source.
+    pub source: Arc<str>,
+    /// How spans are read.
+    pub spans: Arc<OtlpSpans>,
+    /// Where rows go.
+    pub journal: Journal,
+    /// For `observed_at`.
+    pub clock: Arc<dyn Clock>,
+    /// Where the source's state is shown.
+    pub board: SourceBoard,
+}
+
+#[async_trait]
+impl Sink for OtlpSink {
+    async fn keep(&self, export: Export) -> Result<Kept, SinkError> {
+        let now = self.clock.now();
+        let (spans, source) = (Arc::clone(&self.spans), Arc::clone(&self.source));
+        let normalize = move || {
+            let at = RecordRef { source: &source, object: "otlp", position: 0, object_time: now, observed_at: now };
+            let mut out = Vec::new();
+            match &export {
+                Export::Traces(request) => spans.traces(request, &at, &mut out),
+                Export::Metrics(request) => spans.metrics(request, &at, &mut out),
+                Export::Logs(request) => spans.logs(request, &at, &mut out),
+            }
+            let (mut rows, mut totals) = (Rows::default(), Totals::default());
+            totals.records = u64::try_from(out.len()).unwrap_or(u64::MAX);
+            let mut reasons: Vec<&'static str> = out.iter().filter_map(reason).collect();
+            reasons.dedup();
+            // A request has no place to be found again; its content tells a second delivery from a second failure.
+            let request = if reasons.is_empty() { String::new() } else { format!("otlp/{}", digest(&export)) };
+            let at = RecordRef { object: &request, ..at };
+            sort(&mut out, &at, 0, "otlp", &mut rows, &mut totals);
+            (rows, totals, reasons)
+        };
+        // Requests are small; a large one must not hold up the others of its thread.
+        let (rows, totals, reasons) = tokio::task::block_in_place(normalize);
+        if !rows.is_empty() {
+            let kept = self.journal.append(rows, Positions::new()).await;
+            kept.map_err(|error| {
+                self.board.update(&self.source, |status| status.last_error = Some(error.to_string()));
+                SinkError::Unavailable("the journal can't be written, try again".to_owned())
+            })?;
+        }
+        count("otlp", totals);
+        self.board.complete(&self.source, now);
+        self.board.update(&self.source, |status| {
+            status.records += totals.records;
+            status.quarantined += totals.quarantined;
+            status.last_record_at = Some(now.to_string());
+        });
+        let message = if reasons.is_empty() { String::new() } else { format!("set aside: {}", reasons.join(", ")) };
+        Ok(Kept { rejected: totals.quarantined, message })
+    }
+
+    fn decode_json(&self, signal: Signal, body: &[u8]) -> Result<Export, String> {
+        match signal {
+            Signal::Traces => decode_traces(body).map(Export::Traces).map_err(|error| error.to_string()),
+            Signal::Metrics => decode_metrics(body).map(Export::Metrics).map_err(|error| error.to_string()),
+            Signal::Logs => decode_logs(body).map(Export::Logs).map_err(|error| error.to_string()),
+        }
+    }
+}
+
+const fn reason(normalized: &Normalized) -> Option<&'static str> {
+    match normalized {
+        Normalized::Rejected(reject) => Some(reject.reason),
+        _ => None,
+    }
+}
+
+fn digest(export: &Export) -> RecordId {
+    let bytes = match export {
+        Export::Traces(request) => request.encode_to_vec(),
+        Export::Metrics(request) => request.encode_to_vec(),
+        Export::Logs(request) => request.encode_to_vec(),
+    };
+    fingerprint([bytes.as_slice()])
+}

@@ -1,0 +1,123 @@
+//! What a statement may be, decided on its text and syntax before anything is planned: planning can't be interrupted.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{self, Visit, visit_relations};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+
+use super::QueryError;
+
+/// Each operator of a chain is a level of the tree that planning descends into, and a stack has an end.
+const MAX_OPERATORS: usize = 1_000;
+
+/// Tables that a statement may read, each use counted, also those inside of what WITH defines. Planning joins takes time
+/// in the square of their number.
+pub const MAX_TABLES: u64 = 50;
+
+/// Refuses text that is too long or too deep.
+///
+/// # Errors
+/// Which limit it breaks.
+pub fn check_text(sql: &str, most_bytes: usize) -> Result<(), QueryError> {
+    if sql.len() > most_bytes {
+        return Err(QueryError::Invalid(format!("the statement is longer than {most_bytes} bytes")));
+    }
+    if operators(sql) > MAX_OPERATORS {
+        return Err(QueryError::Invalid(format!("the statement has more than {MAX_OPERATORS} operators")));
+    }
+    Ok(())
+}
+
+/// Tokens that may make the tree deeper; lists of values, however long, are flat. Text that has no tokens has none.
+fn operators(sql: &str) -> usize {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize().unwrap_or_default();
+    let flat = |token: &Token| match token {
+        Token::Word(word) => word.keyword == Keyword::NoKeyword,
+        Token::Comma | Token::Number(..) | Token::SingleQuotedString(_) | Token::Whitespace(_) | Token::Period => true,
+        _ => false,
+    };
+    tokens.iter().filter(|token| !flat(token)).count()
+}
+
+/// Only a query, or EXPLAIN of one, over a bounded number of tables. The plan is verified as well; this refuses before
+/// anything is looked up.
+///
+/// # Errors
+/// What is refused.
+pub fn check(statement: &Statement) -> Result<(), QueryError> {
+    let forbidden = |what: &str| Err(QueryError::Forbidden(format!("{what} is refused")));
+    match statement {
+        Statement::Statement(inner) => match inner.as_ref() {
+            ast::Statement::Query(query) if tables(query) > MAX_TABLES => Err(too_many_tables()),
+            ast::Statement::Query(_) | ast::Statement::ShowTables { .. } | ast::Statement::ShowColumns { .. } => Ok(()),
+            other => {
+                let text = other.to_string();
+                forbidden(text.split_whitespace().next().unwrap_or("this statement"))
+            }
+        },
+        Statement::Explain(explain) => check(&explain.statement),
+        Statement::CreateExternalTable(_) => forbidden("CREATE EXTERNAL TABLE"),
+        Statement::CopyTo(_) => forbidden("COPY"),
+        Statement::Reset(_) => forbidden("RESET"),
+    }
+}
+
+/// The error for a statement over too many tables.
+pub fn too_many_tables() -> QueryError {
+    QueryError::Invalid(format!("the statement reads more than {MAX_TABLES} tables"))
+}
+
+/// How many tables a query reads once all WITH names are put in.
+fn tables(query: &ast::Query) -> u64 {
+    let mut defined: HashMap<String, u64> = HashMap::new();
+    for with in query.with.iter().flat_map(|with| &with.cte_tables) {
+        let weight = weigh(&*with.query, &defined);
+        defined.insert(with.alias.name.value.to_lowercase(), weight);
+    }
+    weigh(&*query.body, &defined)
+}
+
+fn weigh<V: Visit>(node: &V, defined: &HashMap<String, u64>) -> u64 {
+    let mut sum = 0_u64;
+    // The walk goes into every subquery; names that one of them defines itself count as one table each.
+    let _ = visit_relations(node, |name| {
+        let weight = defined.get(&name.to_string().to_lowercase()).copied().unwrap_or(1);
+        sum = sum.saturating_add(weight);
+        ControlFlow::<()>::Continue(())
+    });
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::parser::DFParser;
+
+    use super::*;
+
+    fn verdict(sql: &str) -> Result<(), QueryError> {
+        check_text(sql, 1 << 16)?;
+        check(&DFParser::parse_sql(sql).unwrap()[0])
+    }
+
+    #[test]
+    fn counts_tables_through_with() {
+        let doubling = (1..20).fold("WITH t0 AS (SELECT 1 FROM calls)".to_owned(), |sql, n| {
+            format!("{sql}, t{n} AS (SELECT 1 FROM t{} a, t{} b)", n - 1, n - 1)
+        });
+        assert!(verdict(&format!("{doubling} SELECT * FROM t19")).is_err());
+        let many = vec!["calls"; 51].join(", ");
+        assert!(verdict(&format!("SELECT 1 FROM {many}")).is_err());
+        assert!(verdict("WITH a AS (SELECT * FROM calls) SELECT * FROM a JOIN a b ON true").is_ok());
+    }
+
+    #[test]
+    fn refuses_deep_text_and_writes() {
+        assert!(verdict(&format!("SELECT 1{}", " + 1".repeat(2_000))).is_err());
+        assert!(verdict("DROP TABLE calls").is_err());
+        assert!(verdict("EXPLAIN SELECT * FROM calls").is_ok());
+    }
+}

@@ -1,0 +1,11 @@
+//! SQL over one view: read-only and bounded by construction. A session knows only the tables of its view; plans that
+//! would write, define or set anything are refused; memory, time, rows and text are limited.
+
+mod guard;
+mod named;
+mod registry;
+mod session;
+mod threads;
+
+pub use named::{NamedQueries, NamedQuery, Parameter};
+pub use session::{Answer, Engine, Limits, Params, QueryError};

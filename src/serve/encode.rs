@@ -1,0 +1,140 @@
+//! Answers in the formats that clients ask for.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::json::writer::{LineDelimited, WriterBuilder};
+use serde_json::value::RawValue;
+
+/// Format of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object with columns, rows and meta.
+    #[default]
+    Json,
+    /// One JSON object a row.
+    Ndjson,
+    /// RFC 4180 with a header line.
+    Csv,
+    /// Arrow IPC stream.
+    Arrow,
+    /// One Parquet file.
+    Parquet,
+}
+
+impl Format {
+    const ALL: [(Self, &'static str, &'static str); 5] = [
+        (Self::Json, "json", "application/json"),
+        (Self::Ndjson, "ndjson", "application/x-ndjson"),
+        (Self::Csv, "csv", "text/csv"),
+        (Self::Arrow, "arrow", "application/vnd.apache.arrow.stream"),
+        (Self::Parquet, "parquet", "application/vnd.apache.parquet"),
+    ];
+
+    /// Reads a `format` value.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known, _)| known.eq_ignore_ascii_case(name)).map(|(format, ..)| *format)
+    }
+
+    /// Reads an `Accept` header: the first type it names that we have.
+    #[must_use]
+    pub fn from_accept(accept: &str) -> Option<Self> {
+        accept.split(',').find_map(|part| {
+            let media = part.split(';').next().unwrap_or_default().trim();
+            Self::ALL.iter().find(|(.., known)| *known == media).map(|(format, ..)| *format)
+        })
+    }
+
+    /// The media type.
+    #[must_use]
+    pub fn media_type(self) -> &'static str {
+        Self::ALL.iter().find(|(format, ..)| *format == self).map_or("application/json", |(.., media)| media)
+    }
+}
+
+/// One JSON object a row and line; NULL is written out.
+///
+/// # Errors
+/// A column can't be written as JSON.
+pub fn ndjson(batches: &[RecordBatch]) -> Result<Vec<u8>, ArrowError> {
+    let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
+    writer.write_batches(&batches.iter().collect::<Vec<_>>())?;
+    writer.finish()?;
+    Ok(writer.into_inner())
+}
+
+/// The rows as raw JSON objects.
+///
+/// # Errors
+/// A column can't be written as JSON.
+pub fn json_rows(batches: &[RecordBatch]) -> Result<Vec<Box<RawValue>>, ArrowError> {
+    let lines = ndjson(batches)?;
+    lines
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).map_err(|error| ArrowError::JsonError(error.to_string())))
+        .collect()
+}
+
+/// CSV with a header line. Lists and maps are written as JSON text.
+///
+/// # Errors
+/// A column can't be written as CSV.
+pub fn csv(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<u8>, ArrowError> {
+    let flat = batches.iter().map(flatten).collect::<Result<Vec<_>, _>>()?;
+    let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(Vec::new());
+    if flat.is_empty() {
+        writer.write(&flatten(&RecordBatch::new_empty(schema.clone()))?)?;
+    }
+    for batch in &flat {
+        writer.write(batch)?;
+    }
+    Ok(writer.into_inner())
+}
+
+/// Nested columns as JSON text.
+fn flatten(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    use arrow::array::{ArrayRef, StringArray};
+    use arrow::datatypes::{Field, Schema};
+    let mut fields = Vec::new();
+    let mut columns: Vec<ArrayRef> = Vec::new();
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        if !field.data_type().is_nested() {
+            fields.push(field.as_ref().clone());
+            columns.push(column.clone());
+            continue;
+        }
+        let single = RecordBatch::try_from_iter([("v", column.clone())])?;
+        let rows = json_rows(std::slice::from_ref(&single))?;
+        let text = rows.iter().map(|row| {
+            let inner = row.get().strip_prefix("{\"v\":").and_then(|text| text.strip_suffix('}'));
+            inner.filter(|text| *text != "null").map(str::to_owned)
+        });
+        columns.push(std::sync::Arc::new(text.collect::<StringArray>()));
+        fields.push(Field::new(field.name(), DataType::Utf8, true));
+    }
+    RecordBatch::try_new(std::sync::Arc::new(Schema::new(fields)), columns)
+}
+
+/// An Arrow IPC stream.
+///
+/// # Errors
+/// Arrow refuses.
+pub fn arrow_stream(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<u8>, ArrowError> {
+    let mut writer = arrow::ipc::writer::StreamWriter::try_new(Vec::new(), schema)?;
+    batches.iter().try_for_each(|batch| writer.write(batch))?;
+    writer.into_inner()
+}
+
+/// One Parquet file.
+///
+/// # Errors
+/// A column can't be written as Parquet.
+pub fn parquet(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<u8>, ArrowError> {
+    let mut writer = ::parquet::arrow::ArrowWriter::try_new(Vec::new(), schema.clone(), None)?;
+    for batch in batches {
+        writer.write(batch)?;
+    }
+    Ok(writer.into_inner()?)
+}

@@ -1,0 +1,72 @@
+//! One shape of error: `{"error":{"code","message","hint"}}`, with the right status and nothing internal.
+
+use axum::Json;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use tracing::error;
+
+use crate::query::QueryError;
+
+/// An error as a client sees it.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    hint: Option<String>,
+}
+
+impl ApiError {
+    /// An error with a stable code and text for people.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), hint: None }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl From<BytesRejection> for ApiError {
+    fn from(rejection: BytesRejection) -> Self {
+        Self::new(rejection.status(), "invalid_body", rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(rejection.status(), "invalid_query_string", rejection.body_text())
+    }
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        let message = error.to_string();
+        match error {
+            QueryError::Invalid(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_query", message)
+                .hint("tables: calls, observations, quarantine, provider_metrics; columns: SHOW COLUMNS FROM calls"),
+            QueryError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "read_only", message)
+                .hint("the API answers SELECT, EXPLAIN, SHOW TABLES and SHOW COLUMNS"),
+            QueryError::Timeout(_) => Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", message)
+                .hint("narrow the time range with ts >= … AND ts < …"),
+            QueryError::TooLarge => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too_large", message)
+                .hint("group or filter before sorting and joining"),
+            QueryError::Internal(source) => {
+                error!(error = &*source as &dyn std::error::Error, "query failed inside");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message).hint("the log of polymeter says why")
+            }
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = json!({"error": {"code": self.code, "message": self.message, "hint": self.hint}});
+        (self.status, Json(body)).into_response()
+    }
+}

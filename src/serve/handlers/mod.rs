@@ -1,0 +1,6 @@
+//! One file for each resource.
+
+pub mod health;
+pub mod queries;
+pub mod sources;
+pub mod sql;

@@ -1,0 +1,39 @@
+//! `GET /api/v1/queries` and `GET /api/v1/queries/{name}?param=…&format=…`.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::sql::{answer, format_of};
+use crate::serve::{ApiError, ApiState};
+
+/// What can be asked by name.
+pub async fn list(State(state): State<ApiState>) -> Json<Value> {
+    Json(json!({"queries": state.queries.all().collect::<Vec<_>>()}))
+}
+
+/// The answer of a named query.
+pub async fn run(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    given: Result<Query<BTreeMap<String, String>>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let Query(mut given) = given?;
+    let format = format_of(given.remove("format").as_deref(), &headers)?;
+    let query = state.queries.get(&name).ok_or_else(|| {
+        let nearest = state
+            .queries
+            .all()
+            .max_by(|a, b| strsim::jaro_winkler(&a.name, &name).total_cmp(&strsim::jaro_winkler(&b.name, &name)));
+        let error = ApiError::new(StatusCode::NOT_FOUND, "unknown_query", format!("there is no query '{name}'"));
+        error.hint(format!("did you mean '{}'? GET /api/v1/queries lists all", nearest.map_or("", |query| &query.name)))
+    })?;
+    let (sql, params) = query.bind(&given)?;
+    answer(&state, &sql, params, format).await
+}

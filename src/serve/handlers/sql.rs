@@ -1,0 +1,160 @@
+//! `POST /api/v1/sql` and `GET /api/v1/sql?q=…`.
+
+use std::collections::HashMap;
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use datafusion::common::ScalarValue;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::query::Params;
+use crate::serve::{ApiError, ApiState, Format, encode};
+
+/// Body of `POST /api/v1/sql`.
+#[derive(Debug, Deserialize)]
+pub struct SqlRequest {
+    sql: String,
+    #[serde(default)]
+    params: Value,
+    #[serde(default)]
+    format: Option<String>,
+}
+
+/// Query string of `GET /api/v1/sql`.
+#[derive(Debug, Deserialize)]
+pub struct SqlQuery {
+    q: Option<String>,
+    format: Option<String>,
+}
+
+/// Answers the statement of the body.
+pub async fn post_sql(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, ApiError> {
+    let request: SqlRequest = serde_json::from_slice(&body?).map_err(|error| {
+        ApiError::new(StatusCode::BAD_REQUEST, "invalid_body", format!("the body is not what is expected: {error}"))
+            .hint("send {\"sql\": \"SELECT …\", \"params\": [], \"format\": \"json\"}")
+    })?;
+    let format = format_of(request.format.as_deref(), &headers)?;
+    answer(&state, &request.sql, params(request.params)?, format).await
+}
+
+/// Answers the statement of `q`.
+pub async fn get_sql(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+    query: Result<Query<SqlQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(query) = query?;
+    let sql = query.q.ok_or_else(|| {
+        ApiError::new(StatusCode::BAD_REQUEST, "missing_query", "the parameter q is missing")
+            .hint("GET /api/v1/sql?q=SELECT count(*) FROM calls")
+    })?;
+    let format = format_of(query.format.as_deref(), &headers)?;
+    answer(&state, &sql, Params::None, format).await
+}
+
+/// `format` before `Accept`; JSON if neither says anything.
+pub fn format_of(name: Option<&str>, headers: &HeaderMap) -> Result<Format, ApiError> {
+    if let Some(name) = name {
+        return Format::from_name(name).ok_or_else(|| {
+            ApiError::new(StatusCode::BAD_REQUEST, "unknown_format", format!("there is no format '{name}'"))
+                .hint("json, ndjson, csv, arrow or parquet")
+        });
+    }
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    Ok(accept.and_then(Format::from_accept).unwrap_or_default())
+}
+
+fn params(value: Value) -> Result<Params, ApiError> {
+    match value {
+        Value::Null => Ok(Params::None),
+        Value::Array(values) if values.is_empty() => Ok(Params::None),
+        Value::Array(values) => Ok(Params::Positional(values.into_iter().map(scalar).collect::<Result<_, _>>()?)),
+        Value::Object(values) => {
+            let named: Result<HashMap<_, _>, ApiError> =
+                values.into_iter().map(|(name, value)| Ok((name, scalar(value)?))).collect();
+            named.map(Params::Named)
+        }
+        _ => Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_params", "params must be an array or an object")),
+    }
+}
+
+fn scalar(value: Value) -> Result<ScalarValue, ApiError> {
+    Ok(match value {
+        Value::Null => ScalarValue::Null,
+        Value::Bool(flag) => ScalarValue::Boolean(Some(flag)),
+        Value::String(text) => ScalarValue::Utf8(Some(text)),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => ScalarValue::Int64(Some(whole)),
+            None => ScalarValue::Float64(number.as_f64()),
+        },
+        _ => {
+            let error = ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_params",
+                "a parameter must be a text, number, boolean or null",
+            );
+            return Err(error);
+        }
+    })
+}
+
+/// Runs a statement and encodes its answer.
+pub async fn answer(state: &ApiState, sql: &str, params: Params, format: Format) -> Result<Response, ApiError> {
+    let view = state.view.load_full();
+    let mut answer = state.engine.run(&view, sql, params).await?;
+    let schema = answer.schema();
+    let batches = answer.collect().await?;
+    let encoded = |body: Result<Vec<u8>, arrow::error::ArrowError>| {
+        body.map_err(|error| {
+            ApiError::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "not_encodable",
+                format!("the answer can't be written in this format: {error}"),
+            )
+        })
+    };
+    let body = match format {
+        Format::Json => {
+            let columns: Vec<_> = schema
+                .fields()
+                .iter()
+                .map(|field| json!({"name": field.name(), "type": field.data_type().to_string()}))
+                .collect();
+            let rows = encode::json_rows(&batches)
+                .map_err(|error| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "not_encodable", error.to_string()))?;
+            let meta = json!({
+                "elapsed_ms": answer.elapsed().as_millis(),
+                "complete_to": state.board.complete_to(),
+                "truncated": answer.truncated(),
+            });
+            #[derive(serde::Serialize)]
+            struct Body {
+                columns: Vec<Value>,
+                rows: Vec<Box<serde_json::value::RawValue>>,
+                meta: Value,
+            }
+            serde_json::to_vec(&Body { columns, rows, meta }).unwrap_or_default()
+        }
+        Format::Ndjson => encoded(encode::ndjson(&batches))?,
+        Format::Csv => encoded(encode::csv(&schema, &batches))?,
+        Format::Arrow => encoded(encode::arrow_stream(&schema, &batches))?,
+        Format::Parquet => encoded(encode::parquet(&schema, &batches))?,
+    };
+    let truncated = if answer.truncated() { "true" } else { "false" };
+    Ok((
+        [
+            (header::CONTENT_TYPE, format.media_type()),
+            (header::HeaderName::from_static("x-polymeter-truncated"), truncated),
+        ],
+        body,
+    )
+        .into_response())
+}

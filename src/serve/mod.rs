@@ -1,0 +1,33 @@
+//! The HTTP API: SQL, named queries, state of the sources, health and metrics.
+
+mod encode;
+mod error;
+mod handlers;
+mod router;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+pub use encode::{Format, csv, json_rows};
+pub use error::ApiError;
+use metrics_exporter_prometheus::PrometheusHandle;
+pub use router::{router, serve_api};
+
+use crate::ledger::View;
+use crate::query::{Engine, NamedQueries};
+use crate::telemetry::SourceBoard;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct ApiState {
+    /// The view to answer from.
+    pub view: Arc<ArcSwap<View>>,
+    /// Answers statements.
+    pub engine: Engine,
+    /// Named queries.
+    pub queries: Arc<NamedQueries>,
+    /// State of the sources.
+    pub board: SourceBoard,
+    /// Renders metrics.
+    pub metrics: PrometheusHandle,
+}

@@ -1,0 +1,49 @@
+//! Every route on one screen.
+
+use std::future::Future;
+use std::io;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+
+use super::handlers::{health, queries, sources, sql};
+use super::{ApiError, ApiState};
+
+/// Bytes of a request body.
+const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// The API.
+pub fn router(state: ApiState) -> Router {
+    Router::new()
+        .route("/api/v1/sql", post(sql::post_sql).get(sql::get_sql))
+        .route("/api/v1/queries", get(queries::list))
+        .route("/api/v1/queries/{name}", get(queries::run))
+        .route("/api/v1/sources", get(sources::list))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .fallback(|| async {
+            ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here")
+                .hint("try /api/v1/queries, /api/v1/sql?q=SELECT count(*) FROM calls, /api/v1/sources")
+        })
+        .method_not_allowed_fallback(|| async {
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this method is not allowed here")
+        })
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(state)
+}
+
+/// Serves the API on `listener` until `shutdown` resolves, then finishes what is under way.
+///
+/// # Errors
+/// The listener fails.
+pub async fn serve_api(
+    state: ApiState,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    axum::serve(listener, router(state)).with_graceful_shutdown(shutdown).await
+}

@@ -1,0 +1,121 @@
+//! Every metric of polymeter, by name and in one place. Labels are bounded: source kind, outcome, reason; never a
+//! model, a team or an id.
+
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+
+const RECORDS: &str = "polymeter_records_total";
+const QUARANTINED: &str = "polymeter_quarantined_total";
+const OTLP_REQUESTS: &str = "polymeter_otlp_requests_total";
+const JOURNAL_COMMITS: &str = "polymeter_journal_commits_total";
+const JOURNAL_COMMIT_SECONDS: &str = "polymeter_journal_commit_seconds";
+const JOURNAL_ROWS: &str = "polymeter_journal_rows_total";
+const JOURNAL_DAMAGED: &str = "polymeter_journal_damaged_total";
+const SETTLES: &str = "polymeter_settles_total";
+const SETTLE_SECONDS: &str = "polymeter_settle_seconds";
+const TAIL_ROWS: &str = "polymeter_tail_rows";
+const HOT_CALLS: &str = "polymeter_hot_calls";
+const HORIZON: &str = "polymeter_horizon_timestamp_seconds";
+const ACTIVE_FILES: &str = "polymeter_table_files";
+const QUERIES: &str = "polymeter_queries_total";
+const QUERY_SECONDS: &str = "polymeter_query_seconds";
+const SOURCE_ERRORS: &str = "polymeter_source_errors_total";
+const SOURCE_COMPLETE: &str = "polymeter_source_complete_to_timestamp_seconds";
+
+/// Installs the recorder; the handle renders the Prometheus text.
+///
+/// # Errors
+/// A recorder is installed already.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets(&[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])?
+        .install_recorder()?;
+    describe_counter!(RECORDS, "Records read, by source kind and what became of them");
+    describe_counter!(QUARANTINED, "Records set aside, by source kind and reason");
+    describe_counter!(OTLP_REQUESTS, "OTLP export requests, by signal and answer");
+    describe_counter!(JOURNAL_COMMITS, "Journal group commits, by result");
+    describe_histogram!(JOURNAL_COMMIT_SECONDS, "Time to make one journal object durable");
+    describe_counter!(JOURNAL_ROWS, "Rows made durable in the journal");
+    describe_counter!(JOURNAL_DAMAGED, "Journal objects that could not be read");
+    describe_counter!(SETTLES, "Settle runs, by result");
+    describe_histogram!(SETTLE_SECONDS, "Time of one settle run");
+    describe_gauge!(TAIL_ROWS, "Rows in the journal that are not yet settled");
+    describe_gauge!(HOT_CALLS, "Calls newer than the horizon, kept in memory");
+    describe_gauge!(HORIZON, "The instant that divides ledger and hot set");
+    describe_gauge!(ACTIVE_FILES, "Active files of each table");
+    describe_counter!(QUERIES, "Queries answered, by outcome");
+    describe_histogram!(QUERY_SECONDS, "Time of one query");
+    describe_counter!(SOURCE_ERRORS, "Failed reads of a source");
+    describe_gauge!(SOURCE_COMPLETE, "Instant up to which a source is complete");
+    Ok(handle)
+}
+
+/// Counts what became of `n` records of a kind of source: `observation`, `metric`, `skipped` or `rejected`.
+pub fn records(kind: &'static str, result: &'static str, n: u64) {
+    if n > 0 {
+        counter!(RECORDS, "kind" => kind, "result" => result).increment(n);
+    }
+}
+
+/// Counts one record set aside.
+pub fn quarantined(kind: &'static str, reason: String) {
+    counter!(QUARANTINED, "kind" => kind, "reason" => reason).increment(1);
+}
+
+/// Counts one OTLP request.
+pub fn otlp_request(signal: &'static str, answer: &'static str) {
+    counter!(OTLP_REQUESTS, "signal" => signal, "answer" => answer).increment(1);
+}
+
+/// Reports one journal commit.
+pub fn journal_commit(took: Duration, rows: usize, ok: bool) {
+    counter!(JOURNAL_COMMITS, "result" => if ok { "ok" } else { "error" }).increment(1);
+    histogram!(JOURNAL_COMMIT_SECONDS).record(took);
+    if ok {
+        counter!(JOURNAL_ROWS).increment(u64::try_from(rows).unwrap_or(u64::MAX));
+    }
+}
+
+/// Counts one journal object that could not be read.
+pub fn journal_damaged() {
+    counter!(JOURNAL_DAMAGED).increment(1);
+}
+
+/// Reports one settle run.
+pub fn settle(took: Duration, ok: bool) {
+    counter!(SETTLES, "result" => if ok { "ok" } else { "error" }).increment(1);
+    histogram!(SETTLE_SECONDS).record(took);
+}
+
+/// Reports the state of the hot set.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^52")]
+pub fn hot(tail_rows: usize, hot_calls: usize, horizon_us: i64) {
+    gauge!(TAIL_ROWS).set(tail_rows as f64);
+    gauge!(HOT_CALLS).set(hot_calls as f64);
+    gauge!(HORIZON).set(horizon_us as f64 / 1e6);
+}
+
+/// Reports how many files a table has.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; file counts stay far below 2^52")]
+pub fn table_files(table: &'static str, files: usize) {
+    gauge!(ACTIVE_FILES, "table" => table).set(files as f64);
+}
+
+/// Reports one query.
+pub fn query(took: Duration, outcome: &'static str) {
+    counter!(QUERIES, "outcome" => outcome).increment(1);
+    histogram!(QUERY_SECONDS).record(took);
+}
+
+/// Counts one failed read of a source.
+pub fn source_error(source: &str) {
+    counter!(SOURCE_ERRORS, "source" => source.to_owned()).increment(1);
+}
+
+/// Reports how far a source is complete.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; instants stay below 2^52 us until 2112")]
+pub fn source_complete(source: &str, complete_to_us: i64) {
+    gauge!(SOURCE_COMPLETE, "source" => source.to_owned()).set(complete_to_us as f64 / 1e6);
+}
