@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""Rate of `polymeter import bedrock` against `zcat | wc -l` and DuckDB's `read_json` on the same files.
+
+usage: benches/bedrock_import.py [--mb 200] [--files 100] [--runs 3]
+POLYMETER_BIN names the binary (default: the release build); DuckDB is taken from target/testenv/duckdb.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import pathlib
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+ACCOUNT = "111122223333"
+MODELS = [
+    ("anthropic.claude-sonnet-4-20250514-v1:0", True),
+    ("us.anthropic.claude-haiku-4-5-20251001-v1:0", True),
+    ("amazon.nova-lite-v1:0", False),
+    ("meta.llama3-1-70b-instruct-v1:0", False),
+]
+WORDS = (
+    "the of and to in a is that for it as was with be by on not he his but at are this have from or had an they which one you"
+    " were all her she there would their we him been has when who will no more if out so up said what its about than into them"
+    " can only other time new some could these two may first then do any like my now over such our man me even most made after"
+    " order customer parcel refund invoice delivery warehouse address payment account password contract tent stove jacket boots"
+).split()
+
+
+def paragraphs(rng, number):
+    """Text that gzip shrinks about as it shrinks prose."""
+    return [" ".join(rng.choices(WORDS, k=rng.randint(40, 120))) + f" {rng.getrandbits(48):x}." for _ in range(number)]
+
+
+def record(rng, texts, n):
+    """One call with a history of a few KB and an answer: Converse, or Claude's own body."""
+    model, claude = MODELS[rng.randrange(len(MODELS))]
+    turns = [{"role": ("user", "assistant")[k % 2], "text": " ".join(rng.choices(texts, k=rng.randint(1, 4)))} for k in range(rng.choice((1, 1, 3, 5)))]
+    fresh, read, out = rng.randint(100, 6000), rng.choice((0, 0, 2048)), rng.randint(20, 900)
+    answer, latency = " ".join(rng.choices(texts, k=rng.randint(1, 3))), rng.randint(300, 9000)
+    second = n % 86_400
+    if claude and n % 3 == 0:
+        operation = "InvokeModel"
+        sent = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 4096, "messages": [{"role": t["role"], "content": t["text"]} for t in turns]}
+        usage = {"input_tokens": fresh, "cache_read_input_tokens": read, "cache_creation_input_tokens": 0, "output_tokens": out}
+        got = {"id": f"msg_bdrk_{n:024d}", "type": "message", "role": "assistant", "model": model, "stop_reason": "end_turn"}
+        got |= {"content": [{"type": "text", "text": answer}], "usage": usage}
+    else:
+        operation = "ConverseStream" if n % 2 else "Converse"
+        sent = {"messages": [{"role": t["role"], "content": [{"text": t["text"]}]} for t in turns], "inferenceConfig": {"maxTokens": 2048}}
+        usage = {"inputTokens": fresh, "outputTokens": out, "totalTokens": fresh + read + out, "cacheReadInputTokens": read}
+        got = {"output": {"message": {"role": "assistant", "content": [{"text": answer}]}}, "stopReason": "end_turn"}
+        got |= {"metrics": {"latencyMs": latency}, "usage": usage}
+    return {
+        "timestamp": f"2026-03-02T{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}Z",
+        "accountId": ACCOUNT,
+        "region": "us-east-1",
+        "requestId": f"5e11ab1e-0000-4000-8000-{n:012d}",
+        "operation": operation,
+        "modelId": model,
+        "identity": {"arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{rng.choice(('checkout', 'search', 'support'))}-api/i-0a1b2c"},
+        "input": {"inputContentType": "application/json", "inputBodyJson": sent, "inputTokenCount": fresh, "cacheReadInputTokenCount": read, "cacheWriteInputTokenCount": 0},
+        "output": {"outputContentType": "application/json", "outputBodyJson": got, "outputTokenCount": out},
+        "schemaType": "ModelInvocationLog",
+        "schemaVersion": "1.0",
+    }
+
+
+def generate(folder, megabytes, files):
+    """The same log objects for the same arguments, made once; `sizes.json` beside them tells what they hold."""
+    note = folder / "sizes.json"
+    if note.exists():
+        return json.loads(note.read_text())
+    shutil.rmtree(folder, ignore_errors=True)
+    rng = random.Random(20_260_302)
+    texts, n, sizes = paragraphs(rng, 4000), 0, {"records": 0, "bytes": 0, "stored": 0, "input": 0, "output": 0}
+    for file in range(files):
+        lines, size = [], 0
+        while size < megabytes * 1_000_000 / files:
+            one = record(rng, texts, n)
+            lines.append(json.dumps(one, separators=(",", ":")))
+            size += len(lines[-1]) + 1
+            sizes["input"] += one["input"]["inputTokenCount"] + one["input"]["cacheReadInputTokenCount"]
+            sizes["output"] += one["output"]["outputTokenCount"]
+            n += 1
+        path = folder / f"AWSLogs/{ACCOUNT}/BedrockModelInvocationLogs/us-east-1/2026/03/02/{file % 24:02d}"
+        path.mkdir(parents=True, exist_ok=True)
+        packed = gzip.compress(("\n".join(lines) + "\n").encode(), 6)
+        (path / f"20260302T{file % 24:02d}{file // 24:02d}00123Z_{file:016x}.json.gz").write_bytes(packed)
+        sizes["stored"] += len(packed)
+        sizes["bytes"] += size
+    sizes["records"] = n
+    note.write_text(json.dumps(sizes))
+    return sizes
+
+
+def release_binary():
+    command = ["cargo", "metadata", "--format-version", "1", "--no-deps"]
+    target = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)["target_directory"]
+    return f"{target}/release/polymeter"
+
+
+def timed_import(binary, logs, sizes):
+    """Wall-clock time of one import into a new store; its totals must be right, or the time means nothing."""
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=logs.parent) as work:
+        start = time.perf_counter()
+        done = subprocess.run([binary, "import", "bedrock", logs / "AWSLogs", "--data", f"{work}/data"], check=True, capture_output=True, text=True)
+        took = time.perf_counter() - start
+        summary = json.loads(done.stdout.splitlines()[-1])
+        query = "SELECT count(*) AS n, sum(input_tokens) AS i, sum(output_tokens) AS o FROM calls"
+        found = subprocess.run([binary, "sql", query, "--data", f"{work}/data", "--format", "json"], check=True, capture_output=True)
+        wanted = [{"n": sizes["records"], "i": sizes["input"], "o": sizes["output"]}]
+        if json.loads(found.stdout) != wanted or summary["observations"] != sizes["records"]:
+            sys.exit(f"the import is wrong: {summary}, {found.stdout}, wanted {wanted}")
+        return took
+
+
+def timed_zcat(logs, sizes):
+    start = time.perf_counter()
+    command = f"find '{logs}/AWSLogs' -name '*.json.gz' -print0 | xargs -0 zcat | wc -l"
+    lines = int(subprocess.run(["sh", "-c", command], check=True, capture_output=True).stdout)
+    if lines != sizes["records"]:
+        sys.exit(f"zcat counts {lines} lines of {sizes['records']}")
+    return time.perf_counter() - start
+
+
+DUCKDB = """
+import duckdb, sys, time
+con = duckdb.connect()
+counts = "STRUCT(inputTokenCount BIGINT, cacheReadInputTokenCount BIGINT, cacheWriteInputTokenCount BIGINT)"
+columns = {"timestamp": "TIMESTAMP", "accountId": "VARCHAR", "region": "VARCHAR", "requestId": "VARCHAR", "operation": "VARCHAR",
+           "modelId": "VARCHAR", "identity": "STRUCT(arn VARCHAR)", "input": counts, "output": "STRUCT(outputTokenCount BIGINT)"}
+query = "CREATE OR REPLACE TABLE t AS SELECT * FROM read_json($1, format = 'newline_delimited', columns = " + str(columns) + ")"
+for _ in range(int(sys.argv[2])):
+    start = time.perf_counter()
+    con.execute(query, [sys.argv[1] + "/AWSLogs/**/*.json.gz"])
+    print(time.perf_counter() - start)
+print(con.execute("SELECT count(*) FROM t").fetchone()[0])
+"""
+
+
+def timed_duckdb(logs, sizes, runs):
+    python = pathlib.Path(os.environ.get("POLYMETER_TESTENV", ROOT / "target/testenv")) / "duckdb/bin/python"
+    if not python.exists():
+        return None
+    done = subprocess.run([python, "-c", DUCKDB, str(logs), str(runs)], check=True, capture_output=True, text=True)
+    *times, rows = done.stdout.split()
+    if int(rows) != sizes["records"]:
+        sys.exit(f"DuckDB reads {rows} rows of {sizes['records']}")
+    return statistics.median(map(float, times))
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in (("--mb", 200), ("--files", 100), ("--runs", 3)):
+        arguments.add_argument(name, type=int, default=value)
+    given = arguments.parse_args()
+    binary = os.environ.get("POLYMETER_BIN") or release_binary()
+    if not pathlib.Path(binary).exists():
+        sys.exit(f"there is no {binary}: run `cargo build --release`, or set POLYMETER_BIN")
+    logs = ROOT / f"target/bench/bedrock-{given.mb}-{given.files}"
+    sizes = generate(logs, given.mb, given.files)
+    zcat = statistics.median(timed_zcat(logs, sizes) for _ in range(given.runs))
+    duckdb = timed_duckdb(logs, sizes, given.runs)
+    took = statistics.median(timed_import(binary, logs, sizes) for _ in range(given.runs))
+    mb = sizes["bytes"] / 1e6
+    print(f"# {sizes['records']} records in {given.files} objects, {mb:.0f} MB of JSON, {sizes['stored'] / 1e6:.0f} MB stored; {os.cpu_count()} cores; median of {given.runs}")
+    print(f"# import {took:.2f} s, zcat | wc -l {zcat:.2f} s, DuckDB read_json " + (f"{duckdb:.2f} s" if duckdb else "skipped: duckdb not installed"))
+    against = f"{took / zcat:.2f} times zcat | wc -l" + (f", {took / duckdb:.2f} times DuckDB read_json" if duckdb else "")
+    print(f"bedrock_import: {sizes['records'] / took:.0f} records/s, {mb / took:.0f} MB/s of JSON; takes {against}   [{binary}]")
+
+
+main()

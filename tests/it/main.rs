@@ -1,0 +1,24 @@
+//! Tests of the whole: the real binary as a child process, on free ports of the loopback and in a folder of its own.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::string_slice,
+    reason = "a test that meets the unexpected must fail at once, and says what it compared"
+)]
+
+mod harness;
+mod records;
+
+mod api;
+mod architecture;
+mod bad_input;
+mod canary;
+mod cli;
+mod crash;
+mod demo;
+mod live;
+mod samples;
+mod twice;
