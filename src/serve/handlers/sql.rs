@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
+use arrow::error::ArrowError;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use datafusion::common::ScalarValue;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::query::Params;
@@ -112,49 +114,42 @@ pub async fn answer(state: &ApiState, sql: &str, params: Params, format: Format)
     let mut answer = state.engine.run(&view, sql, params).await?;
     let schema = answer.schema();
     let batches = answer.collect().await?;
-    let encoded = |body: Result<Vec<u8>, arrow::error::ArrowError>| {
-        body.map_err(|error| {
-            ApiError::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "not_encodable",
-                format!("the answer can't be written in this format: {error}"),
-            )
-        })
-    };
+    let complete_to = state.board.complete_to();
     let body = match format {
         Format::Json => {
-            let columns: Vec<_> = schema
-                .fields()
-                .iter()
-                .map(|field| json!({"name": field.name(), "type": field.data_type().to_string()}))
-                .collect();
-            let rows = encode::json_rows(&batches)
-                .map_err(|error| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "not_encodable", error.to_string()))?;
+            let columns = schema.fields().iter();
+            let columns = columns.map(|field| json!({"name": field.name(), "type": field.data_type().to_string()}));
             let meta = json!({
                 "elapsed_ms": answer.elapsed().as_millis(),
-                "complete_to": state.board.complete_to(),
+                "complete_to": complete_to,
                 "truncated": answer.truncated(),
             });
-            #[derive(serde::Serialize)]
-            struct Body {
-                columns: Vec<Value>,
-                rows: Vec<Box<serde_json::value::RawValue>>,
-                meta: Value,
-            }
-            serde_json::to_vec(&Body { columns, rows, meta }).unwrap_or_default()
+            let rows = encode::json_rows(&batches).map_err(not_encodable)?;
+            serde_json::to_vec(&JsonAnswer { columns: columns.collect(), rows, meta }).unwrap_or_default()
         }
-        Format::Ndjson => encoded(encode::ndjson(&batches))?,
-        Format::Csv => encoded(encode::csv(&schema, &batches))?,
-        Format::Arrow => encoded(encode::arrow_stream(&schema, &batches))?,
-        Format::Parquet => encoded(encode::parquet(&schema, &batches))?,
+        Format::Ndjson => encode::ndjson(&batches).map_err(not_encodable)?,
+        Format::Csv => encode::csv(&schema, &batches).map_err(not_encodable)?,
+        Format::Arrow => encode::arrow_stream(&schema, &batches).map_err(not_encodable)?,
+        Format::Parquet => encode::parquet(&schema, &batches).map_err(not_encodable)?,
     };
     let truncated = if answer.truncated() { "true" } else { "false" };
-    Ok((
-        [
-            (header::CONTENT_TYPE, format.media_type()),
-            (header::HeaderName::from_static("x-polymeter-truncated"), truncated),
-        ],
-        body,
-    )
-        .into_response())
+    let headers = [
+        (header::CONTENT_TYPE, format.media_type().to_owned()),
+        (header::HeaderName::from_static("x-polymeter-truncated"), truncated.to_owned()),
+        (header::HeaderName::from_static("x-polymeter-complete-to"), json!(complete_to).to_string()),
+    ];
+    Ok((headers, body).into_response())
+}
+
+/// The JSON form of an answer.
+#[derive(Serialize)]
+struct JsonAnswer {
+    columns: Vec<Value>,
+    rows: Vec<Box<RawValue>>,
+    meta: Value,
+}
+
+fn not_encodable(error: ArrowError) -> ApiError {
+    let message = format!("the answer can't be written in this format: {error}");
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "not_encodable", message)
 }
