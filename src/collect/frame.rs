@@ -7,8 +7,6 @@
 
 use std::io::{self, BufRead};
 
-use super::inflate::skip_line;
-
 /// A longer record is set aside unread.
 pub const MAX_RECORD_BYTES: usize = 32 << 20;
 
@@ -196,6 +194,22 @@ enum Line {
     End,
     TooLong(u64),
     Text(u64, Vec<u8>),
+}
+
+/// Reads and drops everything up to and including the next line feed; `false` at the end.
+fn skip_line(reader: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        let buffer = reader.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(false);
+        }
+        if let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
+            reader.consume(end + 1);
+            return Ok(true);
+        }
+        let length = buffer.len();
+        reader.consume(length);
+    }
 }
 
 /// Without white space, byte order mark and, inside an array, the comma between elements.

@@ -1,6 +1,6 @@
 //! Decompression with a cap: by ratio on streams of logs, by size on requests.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -90,22 +90,6 @@ pub fn inflate_capped(body: &[u8], zstd: bool, cap: usize) -> io::Result<Option<
         MultiGzDecoder::new(body).take(limit).read_to_end(&mut out)?;
     }
     Ok((out.len() <= cap).then_some(out))
-}
-
-/// Reads and drops everything up to and including the next line feed; `false` at the end.
-pub fn skip_line(reader: &mut impl BufRead) -> io::Result<bool> {
-    loop {
-        let buffer = reader.fill_buf()?;
-        if buffer.is_empty() {
-            return Ok(false);
-        }
-        if let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
-            reader.consume(end + 1);
-            return Ok(true);
-        }
-        let length = buffer.len();
-        reader.consume(length);
-    }
 }
 
 #[cfg(test)]

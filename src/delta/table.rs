@@ -301,10 +301,14 @@ impl Table {
     /// # Errors
     /// The snapshot can't be scanned.
     pub async fn provider(&self, context: &SessionContext) -> Result<Arc<dyn TableProvider>, DeltaError> {
+        let builder = self.builder(context)?;
+        builder.await.map_err(|source| DeltaError::Scan { table: self.name, source: Box::new(source) })
+    }
+
+    fn builder(&self, context: &SessionContext) -> Result<TableProviderBuilder, DeltaError> {
         let session = context.state();
         self.inner.update_datafusion_session(&session).map_err(|source| self.failed(source))?;
-        let builder: TableProviderBuilder = self.inner.table_provider().with_session(Arc::new(session));
-        builder.await.map_err(|source| DeltaError::Scan { table: self.name, source: Box::new(source) })
+        Ok(self.inner.table_provider().with_session(Arc::new(session)))
     }
 
     /// The rows that satisfy `filter`, `columns` only (all if empty).
@@ -333,9 +337,7 @@ impl Table {
             return Ok(Vec::new());
         }
         let context = SessionContext::new();
-        let session = context.state();
-        self.inner.update_datafusion_session(&session).map_err(|source| self.failed(source))?;
-        let builder = self.inner.table_provider().with_session(Arc::new(session)).with_file_paths(files);
+        let builder = self.builder(&context)?.with_file_paths(files);
         let rows = async {
             let provider: Arc<dyn TableProvider> = builder.await?;
             context.read_table(provider)?.select_columns(columns)?.collect().await

@@ -26,7 +26,8 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Follows from behind `seen` (what is settled of each writer), leaving out the writer `except` (whose commits come directly).
+    /// Follows from behind `seen` (what is settled of each writer), leaving out the writer `except` (whose commits come
+    /// directly).
     #[must_use]
     pub const fn new(store: Store, seen: Tail, except: Option<Arc<str>>) -> Self {
         Self { store, seen, except }

@@ -1,5 +1,6 @@
 //! The archive: every observation, kept for a retention period.
 
+use arrow::array::RecordBatch;
 use datafusion::logical_expr::{Expr, col, lit};
 use datafusion::scalar::ScalarValue;
 
@@ -22,13 +23,7 @@ impl Archive {
     /// # Errors
     /// The table can't be read.
     pub async fn read(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Observation>, LedgerError> {
-        let batches = self.table().scan(between(from, to), &[]).await?;
-        let mut rows = Vec::new();
-        for batch in &batches {
-            let decoded = Observation::decode(batch);
-            rows.append(&mut decoded.map_err(|source| LedgerError::Columns { table: Observation::TABLE, source })?);
-        }
-        Ok(rows)
+        decoded(&self.table().scan(between(from, to), &[]).await?)
     }
 
     /// The ids of the observations that start in `[from, to)`.
@@ -36,14 +31,8 @@ impl Archive {
     /// # Errors
     /// The table can't be read.
     pub async fn ids(&self, from: Timestamp, to: Timestamp) -> Result<Vec<RecordId>, LedgerError> {
-        let batches = self.table().scan(between(from, to), &["observation_id"]).await?;
-        let mut ids = Vec::new();
-        for batch in &batches {
-            let decoded = Observation::decode(batch);
-            let rows = decoded.map_err(|source| LedgerError::Columns { table: Observation::TABLE, source })?;
-            ids.extend(rows.iter().map(|row| row.observation_id));
-        }
-        Ok(ids)
+        let rows = decoded(&self.table().scan(between(from, to), &["observation_id"]).await?)?;
+        Ok(rows.iter().map(|row| row.observation_id).collect())
     }
 
     /// When the observations in these files start.
@@ -51,13 +40,17 @@ impl Archive {
     /// # Errors
     /// The table can't be read.
     pub async fn starts_in(&self, files: Vec<String>) -> Result<Vec<Timestamp>, LedgerError> {
-        let batches = self.table().scan_files(files, &["ts"]).await?;
-        let mut starts = Vec::new();
-        for batch in &batches {
-            let decoded = Observation::decode(batch);
-            let rows = decoded.map_err(|source| LedgerError::Columns { table: Observation::TABLE, source })?;
-            starts.extend(rows.iter().map(|row| row.ts));
-        }
-        Ok(starts)
+        let rows = decoded(&self.table().scan_files(files, &["ts"]).await?)?;
+        Ok(rows.iter().map(|row| row.ts).collect())
     }
+}
+
+/// The rows of all batches; columns that were not read keep their defaults.
+fn decoded(batches: &[RecordBatch]) -> Result<Vec<Observation>, LedgerError> {
+    let mut rows = Vec::new();
+    for batch in batches {
+        let decoded = Observation::decode(batch);
+        rows.append(&mut decoded.map_err(|source| LedgerError::Columns { table: Observation::TABLE, source })?);
+    }
+    Ok(rows)
 }

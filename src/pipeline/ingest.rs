@@ -66,8 +66,8 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Reads an object from `from` on and makes its rows durable; of one that is `growing` only whole lines. `positions` travels with the last rows. Also calls
-    /// `on_rows` with each batch before it is committed.
+    /// Reads an object from `from` on and makes its rows durable; of one that is `growing` only whole lines. `positions`
+    /// travels with the last rows. Also calls `on_rows` with each batch before it is committed.
     ///
     /// # Errors
     /// The object or the journal fails. What was committed before is harmless: it settles to the same calls again.
@@ -78,18 +78,38 @@ impl Ingest {
         from: u64,
         growing: bool,
         positions: impl FnOnce(ObjectTotals) -> Positions,
-        mut on_rows: impl FnMut(&Rows),
+        on_rows: impl FnMut(&Rows),
     ) -> Result<ObjectTotals, IngestError> {
         let reader = objects.reader(entry, from).await?;
+        let reading = self.reading(entry.path.to_string(), entry.modified, growing);
+        self.take_in(reading, reader, from, positions, on_rows).await
+    }
+
+    /// Makes the rows of records that are in memory durable.
+    ///
+    /// # Errors
+    /// The journal fails.
+    pub async fn bytes(&self, object: &str, bytes: Vec<u8>) -> Result<Totals, IngestError> {
+        let reading = self.reading(object.to_owned(), self.clock.now(), false);
+        let reader = Box::new(std::io::Cursor::new(bytes));
+        Ok(self.take_in(reading, reader, 0, |_| Positions::new(), |_| {}).await?.totals)
+    }
+
+    fn reading(&self, object: String, object_time: Timestamp, growing: bool) -> Reading {
+        let (source, format) = (Arc::clone(&self.source), Arc::clone(&self.format));
+        Reading { source, format, object, object_time, observed_at: self.clock.now(), growing }
+    }
+
+    async fn take_in(
+        &self,
+        reading: Reading,
+        reader: Box<dyn std::io::Read + Send>,
+        from: u64,
+        positions: impl FnOnce(ObjectTotals) -> Positions,
+        mut on_rows: impl FnMut(&Rows),
+    ) -> Result<ObjectTotals, IngestError> {
+        let object = reading.object.clone();
         let (batches, mut inbox) = mpsc::channel::<Rows>(2);
-        let reading = Reading {
-            source: Arc::clone(&self.source),
-            format: Arc::clone(&self.format),
-            object: entry.path.to_string(),
-            object_time: entry.modified,
-            observed_at: self.clock.now(),
-            growing,
-        };
         let work = tokio::task::spawn_blocking(move || reading.read(reader, from, &batches));
         let mut last: Option<Rows> = None;
         while let Some(rows) = inbox.recv().await {
@@ -98,10 +118,8 @@ impl Ingest {
                 self.journal.append(earlier, Positions::new()).await.map_err(PipelineError::from)?;
             }
         }
-        let totals = work
-            .await
-            .map_err(|_| PipelineError::Stopped)?
-            .map_err(|source| IngestError::Read { object: entry.path.to_string(), source })?;
+        let totals = work.await.map_err(|_| PipelineError::Stopped)?;
+        let totals = totals.map_err(|source| IngestError::Read { object, source })?;
         let positions = positions(totals);
         let rows = last.unwrap_or_default();
         if !rows.is_empty() || !positions.is_empty() {
@@ -109,34 +127,6 @@ impl Ingest {
         }
         count(self.format.name(), totals.totals);
         Ok(totals)
-    }
-
-    /// Makes the rows of records that are in memory durable.
-    ///
-    /// # Errors
-    /// The journal fails.
-    pub async fn bytes(&self, object: &str, bytes: Vec<u8>) -> Result<Totals, IngestError> {
-        let now = self.clock.now();
-        let reading = Reading {
-            source: Arc::clone(&self.source),
-            format: Arc::clone(&self.format),
-            object: object.to_owned(),
-            object_time: now,
-            observed_at: now,
-            growing: false,
-        };
-        let (batches, mut inbox) = mpsc::channel::<Rows>(2);
-        let work =
-            tokio::task::spawn_blocking(move || reading.read(Box::new(std::io::Cursor::new(bytes)), 0, &batches));
-        while let Some(rows) = inbox.recv().await {
-            self.journal.append(rows, Positions::new()).await.map_err(PipelineError::from)?;
-        }
-        let totals = work
-            .await
-            .map_err(|_| PipelineError::Stopped)?
-            .map_err(|source| IngestError::Read { object: object.to_owned(), source })?;
-        count(self.format.name(), totals.totals);
-        Ok(totals.totals)
     }
 }
 

@@ -93,13 +93,5 @@ impl Loaded {
 pub async fn load_view(store: &Store, rules: &Rules, now: Timestamp) -> Result<View, PipelineError> {
     let loaded = Loaded::read(store).await?;
     let (hot, _) = loaded.hot(rules).batches(rules, now)?;
-    Ok(View {
-        calls: loaded.tables.calls,
-        horizon: loaded.horizon,
-        hot,
-        archive: loaded.tables.archive,
-        quarantine: loaded.tables.quarantine,
-        metrics: loaded.tables.metrics,
-        tail: loaded.tail.into_iter().map(|commit| commit.rows).collect(),
-    })
+    Ok(loaded.tables.view(loaded.horizon, hot, &loaded.tail))
 }

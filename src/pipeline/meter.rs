@@ -77,7 +77,7 @@ impl Meter {
         let mut newest = loaded.tables;
         newest.refresh().await?;
         let unsettled = if options.settles { newest.unsettled(store).await? } else { BTreeSet::new() };
-        let placeholder = Task::view_of(&shown, loaded.horizon, Vec::new(), &loaded.tail);
+        let placeholder = shown.view(loaded.horizon, Vec::new(), &loaded.tail);
         let view: SharedView = Arc::new(ArcSwap::from_pointee(placeholder));
         let late = loaded.horizon.is_some_and(|horizon| is_late(&loaded.tail, horizon)) || !unsettled.is_empty();
         let mut task = Task {
@@ -354,25 +354,8 @@ impl Task {
             }
         };
         metrics::hot(self.tail_rows(), calls, self.horizon.map_or(0, |horizon| horizon.0));
-        self.view.store(Arc::new(Self::view_of(&self.shown, self.horizon, hot, &self.tail)));
+        self.view.store(Arc::new(self.shown.view(self.horizon, hot, &self.tail)));
         self.dirty = false;
-    }
-
-    fn view_of(
-        tables: &Tables,
-        horizon: Option<Timestamp>,
-        hot: Vec<arrow::array::RecordBatch>,
-        tail: &[Commit],
-    ) -> View {
-        View {
-            calls: tables.calls.clone(),
-            horizon,
-            hot,
-            archive: tables.archive.clone(),
-            quarantine: tables.quarantine.clone(),
-            metrics: tables.metrics.clone(),
-            tail: tail.iter().map(|commit| Arc::clone(&commit.rows)).collect(),
-        }
     }
 }
 

@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
 use tracing::info;
 
 use super::{MARGIN_US, PipelineError};
 use crate::columns::Row;
 use crate::journal::{self, Commit, Tail};
-use crate::ledger::{Archive, Calls, LedgerError, SLICE_US, SideTable, SliceRows};
+use crate::ledger::{Archive, Calls, LedgerError, SLICE_US, SideTable, SliceRows, View};
 use crate::model::{ProviderMetric, Quarantined, Timestamp};
 use crate::settle::{Rules, group, settle};
 use crate::store::Store;
@@ -65,6 +66,20 @@ impl Tables {
         self.calls.table_mut().refresh().await?;
         self.quarantine.table_mut().refresh().await?;
         Ok(self.metrics.table_mut().refresh().await?)
+    }
+
+    /// The view of these tables with what is hot and what lies in the journal beyond them.
+    #[must_use]
+    pub fn view(&self, horizon: Option<Timestamp>, hot: Vec<RecordBatch>, tail: &[Commit]) -> View {
+        View {
+            calls: self.calls.clone(),
+            horizon,
+            hot,
+            archive: self.archive.clone(),
+            quarantine: self.quarantine.clone(),
+            metrics: self.metrics.clone(),
+            tail: tail.iter().map(|commit| Arc::clone(&commit.rows)).collect(),
+        }
     }
 
     /// Highest settled journal sequence of each writer.

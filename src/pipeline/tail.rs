@@ -167,8 +167,7 @@ async fn read(
             |_| {},
         )
         .await?;
-    let done = Done { size: entry.size, etag: entry.etag.clone(), offset: read_to(totals) };
-    position.objects.insert(key.clone(), done);
+    *position = next;
     info!(source.id = %ingest.source, object.key = %key, records = totals.totals.records, "object read");
     Ok(totals.totals)
 }
