@@ -12,7 +12,7 @@ use super::follow::newest_of;
 use super::{Commit, JournalError, JournalObject, Positions, object_name};
 use crate::model::Rows;
 use crate::store::Store;
-use crate::telemetry::metrics;
+use crate::telemetry::{crash_point, metrics};
 
 /// Rows that one object holds at most; a larger append is still one object.
 const MAX_GROUP_ROWS: usize = 50_000;
@@ -151,7 +151,9 @@ impl Writer {
             let sequence = self.sequence + 1;
             let bytes = encode(&self.writer, sequence, &positions, &rows).await?;
             self.doubtful.push((bytes, Arc::clone(&rows), positions.clone()));
+            crash_point("journal.before_put");
             let landed = self.place(sequence).await?;
+            crash_point("journal.after_put");
             // Something of ours stands under this number: it may be an earlier group whose outcome was unknown.
             let ours = landed + 1 == self.doubtful.len();
             let (_, landed_rows, landed_positions) = self.doubtful.swap_remove(landed);

@@ -15,6 +15,7 @@ use crate::ledger::{Archive, Calls, LedgerError, SLICE_US, SideTable, SliceRows,
 use crate::model::{ProviderMetric, Quarantined, Timestamp};
 use crate::settle::{Rules, group, settle};
 use crate::store::Store;
+use crate::telemetry::crash_point;
 
 /// Slices that are read from the archive at once.
 const SLICES_AT_ONCE: usize = 6;
@@ -119,7 +120,9 @@ impl Tables {
         append_side(&mut self.metrics, tail, |commit| &commit.rows.metrics).await?;
         if !tail.is_empty() {
             let new = beyond_watermark(&self.archive, tail, |commit| &commit.rows.observations).await?;
+            crash_point("settle.before_archive");
             self.archive.append(new, &settled).await?;
+            crash_point("settle.after_archive");
         }
         let previous = self.calls.basis().await?.map(|(_, horizon)| horizon);
         let mut slices = touched(tail, previous, horizon);
@@ -128,7 +131,9 @@ impl Tables {
         let rows = self.compute(slices, horizon, rules, now).await?;
         let calls: usize = rows.values().map(Vec::len).sum();
         self.calls.replace(rows, self.archive.table().version(), horizon).await?;
+        crash_point("settle.after_ledger");
         let trimmed = journal::trim(store, &settled).await?;
+        crash_point("settle.after_trim");
         info!(settle.slices = count, settle.calls = calls, settle.trimmed = trimmed, settle.horizon = %horizon, "settled");
         Ok(SettleOutcome { tables: self, horizon, settled })
     }

@@ -1,9 +1,11 @@
 //! How polymeter observes itself: structured logs, its own metrics, and traces when an endpoint is set.
 
+mod crash;
 pub mod metrics;
 mod setup;
 mod sources;
 
+pub use crash::crash_point;
 pub use setup::{LogFormat, Telemetry, init};
 pub use sources::{SourceBoard, SourceStatus};
 
