@@ -10,14 +10,16 @@ use anyhow::{Context, bail};
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 
 use super::rules;
 use crate::clock::{Clock, SystemClock};
 use crate::collect::{ObjectEntry, Objects};
-use crate::journal::{Commit, Follower, Journal, Positions};
-use crate::model::{MINUTE_US, RecordId, Rows, Timestamp};
-use crate::pipeline::{Ingest, Tables, Totals};
+use crate::config::FormatConfig;
+use crate::journal::{Journal, Positions};
+use crate::ledger::Retention;
+use crate::model::{Interval, MINUTE_US, Quarantined, RecordId, Rows, Timestamp};
+use crate::pipeline::{Ingest, PipelineError, Settler, Tables, Totals};
 use crate::settle::Rules;
 use crate::sources::LogFormat;
 use crate::sources::azure::{AzureConfig, AzureDiagnostics};
@@ -29,8 +31,12 @@ use crate::store::{FileLock, Store};
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 /// Objects that are read at once: one for each core of a small machine.
 const AT_ONCE: usize = 2;
-/// Rows after which an import that settles for itself does so.
-const SETTLE_ROWS: usize = 300_000;
+/// Rows after which an import settles, and that it settles at once.
+const SETTLE_ROWS: usize = 250_000;
+/// Pause between two looks at what there is to settle.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How long another holder of the settle role may show no sign of life.
+const LEASE: Duration = Duration::from_secs(60);
 /// How far the horizon of an import lies behind now.
 const HOT_US: i64 = 15 * MINUTE_US;
 /// Imports that may run beside each other on a local store.
@@ -45,6 +51,18 @@ pub enum ImportKind {
     Azure,
     /// OTLP/JSON files.
     Otlp,
+}
+
+impl ImportKind {
+    /// The kind of a configured source.
+    #[must_use]
+    pub const fn of(format: &FormatConfig) -> Self {
+        match format {
+            FormatConfig::Bedrock(_) => Self::Bedrock,
+            FormatConfig::Azure(_) => Self::Azure,
+            FormatConfig::Otlp(_) => Self::Otlp,
+        }
+    }
 }
 
 /// What to import, from where, into what.
@@ -62,6 +80,8 @@ pub struct ImportOptions {
     pub principals: BTreeMap<String, String>,
     /// What Azure deployments are.
     pub azure: AzureConfig,
+    /// What is kept for how long.
+    pub retention: Retention,
 }
 
 /// What became of the records.
@@ -88,35 +108,48 @@ pub struct ImportSummary {
 /// # Errors
 /// A location, an object or the store can't be read or written.
 pub async fn import(options: ImportOptions) -> anyhow::Result<ImportSummary> {
+    Ok(run(options, None).await?.0)
+}
+
+/// Imports objects again because of the records in `set_aside`, and marks those of them as resolved that can be read now;
+/// returns how many.
+///
+/// # Errors
+/// A location, an object or the store can't be read or written.
+pub async fn import_again(options: ImportOptions, set_aside: &BTreeSet<RecordId>) -> anyhow::Result<usize> {
+    Ok(run(options, Some(set_aside)).await?.1)
+}
+
+async fn run(options: ImportOptions, set_aside: Option<&BTreeSet<RecordId>>) -> anyhow::Result<(ImportSummary, usize)> {
     let store = Store::open(&options.data).await?;
     let found = find(&options).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (writer, _writer_lock) = writer(&store, &clock)?;
-    let settle_lock = store.local().map(|dir| FileLock::try_acquire(dir, "settle.lock")).transpose()?;
-    // On an object store every process may settle: the table's own marks fence them.
-    let settles = settle_lock.as_ref().is_none_or(Option::is_some);
     let before = Tables::open(&store).await?;
-    let (commits, inbox) = mpsc::unbounded_channel();
-    let journal = Journal::open(&store, &writer, commits).await?;
+    let (writer, _writer_lock) = writer(&store, &clock)?;
+    let journal = Journal::open(&store, &writer, None).await?;
     let rules = rules::rules(&store, options.principals.clone()).await?;
-    let settling = settles.then(|| {
-        let task = settle_as_it_comes(store.clone(), before.clone(), Arc::clone(&rules), Arc::clone(&clock), inbox);
-        #[expect(clippy::disallowed_methods, reason = "awaited below")]
-        tokio::spawn(task)
-    });
-    let seen = Seen::default();
+    let settling = Settling {
+        settler: Settler::new(&store, before.clone(), options.retention, LEASE),
+        rules,
+        clock: Arc::clone(&clock),
+        writer: writer.clone(),
+    };
+    let seen = Arc::new(Seen::default());
+    let (read, last) = watch::channel(None);
+    #[expect(clippy::disallowed_methods, reason = "awaited below")]
+    let settling = tokio::spawn(settling.run(Arc::clone(&seen), last));
     let progress = Progress::new(&found);
     let (totals, objects) = read_all(&options, &found, journal.clone(), &clock, &seen, &progress).await?;
     progress.settling();
-    let last = journal.append(Rows::default(), Positions::new()).await?;
+    let resolved = set_aside.map_or_else(Vec::new, |ids| seen.resolved(ids, clock.now()));
+    let count = resolved.len();
+    let end = Rows { quarantined: resolved, ..Rows::default() };
+    read.send_replace(Some(journal.append_patiently(end, Positions::default()).await?));
     drop(journal);
-    match settling {
-        Some(task) => task.await.context("settling was interrupted")??,
-        None => wait_for_settle(&store, &rules, &clock, &writer, last).await?,
-    }
+    settling.await.context("settling was interrupted")??;
     let duplicates = seen.duplicates(&before).await?;
     progress.end();
-    Ok(ImportSummary {
+    let summary = ImportSummary {
         records: totals.records,
         observations: totals.observations,
         skipped: totals.skipped,
@@ -124,7 +157,8 @@ pub async fn import(options: ImportOptions) -> anyhow::Result<ImportSummary> {
         duplicates,
         metrics: totals.metrics,
         objects,
-    })
+    };
+    Ok((summary, count))
 }
 
 struct Found {
@@ -170,7 +204,7 @@ async fn read_all(
     let read = stream::iter(all).map(|(objects, entry)| {
         let ingest = &ingest;
         async move {
-            let none = |_| Positions::new();
+            let none = |_| Positions::default();
             let totals = ingest.object(objects, entry, 0, false, none, |rows| seen.take(rows)).await?;
             progress.advance(entry.size);
             anyhow::Ok(totals.totals)
@@ -190,12 +224,14 @@ struct Seen(Mutex<Ids>);
 #[derive(Default)]
 struct Ids {
     ids: Vec<RecordId>,
+    set_aside: BTreeSet<RecordId>,
     range: Option<(Timestamp, Timestamp)>,
 }
 
 impl Seen {
     fn take(&self, rows: &Rows) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.set_aside.extend(rows.quarantined.iter().map(|record| record.quarantine_id));
         for observation in &rows.observations {
             seen.ids.push(observation.observation_id);
             let (first, last) = seen.range.unwrap_or((observation.ts, observation.ts));
@@ -203,11 +239,25 @@ impl Seen {
         }
     }
 
+    /// Of the records in `before`, those that were not set aside again, as rows that say so.
+    fn resolved(&self, before: &BTreeSet<RecordId>, now: Timestamp) -> Vec<Quarantined> {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let readable = before.iter().filter(|id| !seen.set_aside.contains(*id));
+        readable
+            .map(|id| Quarantined { quarantine_id: *id, ts: now, resolved_at: Some(now), ..Quarantined::default() })
+            .collect()
+    }
+
+    fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).ids.len()
+    }
+
     /// How many were in the store before, or came twice.
     async fn duplicates(&self, before: &Tables) -> anyhow::Result<u64> {
-        let Ids { ids, range } = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let Ids { ids, range, .. } = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let Some((first, last)) = range else { return Ok(0) };
-        let known: HashSet<RecordId> = before.archive.ids(first, last.plus(1)).await?.into_iter().collect();
+        let known: HashSet<RecordId> =
+            before.archive.ids(Interval { from: first, to: last.plus(1) }).await?.into_iter().collect();
         let mut fresh = HashSet::with_capacity(ids.len());
         let again = ids.iter().filter(|id| known.contains(*id) || !fresh.insert(**id)).count();
         Ok(u64::try_from(again)?)
@@ -232,92 +282,55 @@ fn writer_on(dir: &Path) -> anyhow::Result<(String, Option<FileLock>)> {
     bail!("{WRITERS} imports into {} run already", dir.display())
 }
 
-/// Settles what arrives in portions; returns when the journal is closed and all is settled.
-async fn settle_as_it_comes(
-    store: Store,
-    mut tables: Tables,
+/// Settles in portions what is read, beside the reading; leaves it to a server that holds the role.
+struct Settling {
+    settler: Settler,
     rules: Arc<Rules>,
     clock: Arc<dyn Clock>,
-    mut commits: mpsc::UnboundedReceiver<Commit>,
-) -> anyhow::Result<()> {
-    // What earlier processes journaled but did not settle is settled with it.
-    let mut tail = unsettled_tail(&store, &tables).await?;
-    let mut left = tables.unsettled(&store).await?;
-    loop {
-        let commit = commits.recv().await;
-        let ended = commit.is_none();
-        tail.extend(commit.filter(|commit| {
-            !tail.iter().any(|other: &Commit| other.writer == commit.writer && other.sequence == commit.sequence)
-        }));
-        let rows: usize = tail.iter().map(|commit| commit.rows.len()).sum();
-        if ended || rows >= SETTLE_ROWS {
-            let horizon = clock.now().plus(-HOT_US).floor(MINUTE_US);
-            let horizon = tables.calls.basis().await?.map_or(horizon, |(_, before)| before.max(horizon));
-            let outcome = settle_stubbornly(&store, tables, &tail, left, horizon, &rules, clock.now()).await?;
-            tables = outcome;
-            left = BTreeSet::new();
-            tail.clear();
-        }
-        if ended {
-            return Ok(());
-        }
-    }
+    writer: String,
 }
 
-async fn unsettled_tail(store: &Store, tables: &Tables) -> anyhow::Result<Vec<Commit>> {
-    let mut follower = Follower::new(store.clone(), tables.watermarks(store).await?, None);
-    Ok(follower.poll().await?)
-}
-
-/// A concurrent settle on an object store may win a commit: reload and repeat.
-async fn settle_stubbornly(
-    store: &Store,
-    tables: Tables,
-    tail: &[Commit],
-    left: BTreeSet<Timestamp>,
-    horizon: Timestamp,
-    rules: &Arc<Rules>,
-    now: Timestamp,
-) -> anyhow::Result<Tables> {
-    let mut attempt = 1;
-    loop {
-        match tables.clone().settle(store, tail, left.clone(), horizon, rules, now).await {
-            Ok(outcome) => return Ok(outcome.tables),
-            Err(error) if attempt == 5 => {
-                return Err(error).context(
-                    "settling failed; the records are in the journal and are settled by the next serve or import",
-                );
+impl Settling {
+    /// Returns when the ledger covers the last object, once that is known.
+    async fn run(mut self, seen: Arc<Seen>, mut last: watch::Receiver<Option<u64>>) -> anyhow::Result<()> {
+        let mut settled = 0;
+        loop {
+            // The sender is dropped early only if reading failed; then there is nothing more to wait for.
+            let gone = tokio::time::timeout(PAUSE, last.changed()).await.is_ok_and(|changed| changed.is_err());
+            let end = *last.borrow();
+            if gone && end.is_none() {
+                return Ok(());
             }
-            Err(_) => tokio::time::sleep(Duration::from_millis(200 * attempt)).await,
+            if end.is_some() || seen.count() >= settled + SETTLE_ROWS {
+                settled = seen.count();
+                self.portion().await?;
+            }
+            if let Some(end) = end {
+                self.settler.tables.refresh().await?;
+                if self.settler.tables.covered_of(&self.writer).await? >= end {
+                    let mut tables = self.settler.tables.clone();
+                    return Ok(self.settler.role.release(&mut tables).await?);
+                }
+            }
         }
-        attempt += 1;
     }
-}
 
-/// A serving process settles: wait until its ledger covers our last object. If it dies meanwhile, the role is ours.
-async fn wait_for_settle(
-    store: &Store,
-    rules: &Arc<Rules>,
-    clock: &Arc<dyn Clock>,
-    writer: &str,
-    last: u64,
-) -> anyhow::Result<()> {
-    let mut tables = Tables::open(store).await?;
-    loop {
-        tables.refresh().await?;
-        let covered = tables.archive.table().version();
-        let settled = tables.calls.basis().await?.is_some_and(|(version, _)| version >= covered);
-        if settled && tables.archive.watermark(writer).await? >= last {
-            return Ok(());
+    /// Tries again what another process on the same object store may have overtaken.
+    async fn portion(&mut self) -> anyhow::Result<()> {
+        let mut attempt = 1;
+        loop {
+            let (now, rules) = (self.clock.now(), Arc::clone(&self.rules));
+            match self.settler.settle_portion(SETTLE_ROWS, now, HOT_US, &rules, false).await {
+                Ok(_) | Err(PipelineError::RoleTaken) => return Ok(()),
+                Err(error) if attempt == 5 => {
+                    return Err(error).context(
+                        "settling failed; the records are in the journal and are settled by the next serve or import",
+                    );
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(200 * attempt)).await,
+            }
+            attempt += 1;
         }
-        if let Some(dir) = store.local()
-            && let Some(_role) = FileLock::try_acquire(dir, "settle.lock")?
-        {
-            let (closed, inbox) = mpsc::unbounded_channel();
-            drop(closed);
-            return settle_as_it_comes(store.clone(), tables, Arc::clone(rules), Arc::clone(clock), inbox).await;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 

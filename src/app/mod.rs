@@ -2,10 +2,41 @@
 
 mod demo;
 mod import;
+mod journal;
+mod maintain;
+mod quarantine;
 mod rules;
 mod serve;
 mod sql;
 
-pub use import::{ImportKind, ImportOptions, ImportSummary, import};
+pub use import::{ImportKind, ImportOptions, ImportSummary, import, import_again};
+pub use journal::journal_inspect;
+pub use maintain::{audit, maintain, resettle};
+pub use quarantine::{RetrySummary, quarantine_list, quarantine_retry, quarantine_show, tell_retry};
 pub use serve::{ServeOptions, serve};
 pub use sql::{SqlFormat, SqlOptions, sql};
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::bail;
+
+use crate::store::Store;
+
+/// A store, and what settling needs from the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct StoreOptions {
+    /// Data location.
+    pub data: String,
+    /// Principal to team.
+    pub principals: BTreeMap<String, String>,
+}
+
+/// Opens a store that must be there already.
+async fn existing_store(data: &str) -> anyhow::Result<Store> {
+    let local = !data.contains("://");
+    if local && !Path::new(data).join("calls").is_dir() {
+        bail!("there is no data in '{data}' yet; run `polymeter serve` or `polymeter import` first, or give --data");
+    }
+    Ok(Store::open(data).await?)
+}

@@ -68,21 +68,22 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
     let traces = telemetry::init(&config.log_level, config.log_format, config.traces_endpoint.as_deref());
     let metrics = telemetry::metrics::install().context("metrics can't be set up")?;
     let store = Store::open(&config.data).await?;
-    let _serving = sole_server(&store)?;
+    let _serving = sole_server(&store, &config.writer)?;
     let listeners = Listeners::bind(&config).await?;
     demo::prepare(&store, options.demo).await?;
-    let _settling = settle_role(&store).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let rules = rules::rules(&store, config.principals.clone()).await?;
     let (commits, inbox) = mpsc::unbounded_channel();
-    let journal = Journal::open(&store, &config.writer, commits).await?;
+    let journal = Journal::open(&store, &config.writer, Some(commits)).await?;
     let meter_options = MeterOptions {
-        settles: true,
+        settles: config.settles,
         settle_every: config.settle_every,
         hot_us: i64::try_from(config.hot.as_micros()).unwrap_or(i64::MAX),
+        hot_rows: config.hot_rows,
+        retention: config.retention(),
     };
     let writer = Some(Arc::clone(journal.writer()));
-    let meter = Meter::start(&store, rules, Arc::clone(&clock), meter_options, inbox, writer).await?;
+    let meter = Meter::start(&store, rules, Arc::clone(&clock), meter_options, inbox, writer, journal.brake()).await?;
     let board = SourceBoard::default();
     let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
     let addresses = Addresses::of(&listeners)?;
@@ -129,28 +130,15 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// A local store has one server; on an object store every replica has its own writer id.
-fn sole_server(store: &Store) -> anyhow::Result<Option<FileLock>> {
+/// Each journal has one writer: on a local disk a lock makes sure, on an object store the journal itself does.
+fn sole_server(store: &Store, writer: &str) -> anyhow::Result<Option<FileLock>> {
     let Some(dir) = store.local() else { return Ok(None) };
-    match FileLock::try_acquire(dir, "serve.lock")? {
+    match FileLock::try_acquire(dir, &format!("{writer}.lock"))? {
         Some(lock) => Ok(Some(lock)),
-        None => bail!("another polymeter serves {} already; stop it or give another --data", dir.display()),
-    }
-}
-
-/// An import that settles for itself ends soon; until then the role is taken.
-async fn settle_role(store: &Store) -> anyhow::Result<Option<FileLock>> {
-    let Some(dir) = store.local() else { return Ok(None) };
-    let mut told = false;
-    loop {
-        if let Some(lock) = FileLock::try_acquire(dir, "settle.lock")? {
-            return Ok(Some(lock));
-        }
-        if !told {
-            info!("an import is settling, waiting for it");
-            told = true;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        None => bail!(
+            "another polymeter serves {} already; stop it, give another --data, or give this one its own `writer` in the configuration",
+            dir.display()
+        ),
     }
 }
 

@@ -2,16 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::bail;
-
-use super::rules;
+use super::{existing_store, rules};
 use crate::clock::{Clock, SystemClock};
 use crate::pipeline::load_view;
 use crate::query::{Engine, Limits, Params};
-use crate::store::Store;
 
 /// Form of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,14 +38,7 @@ pub struct SqlOptions {
 /// # Errors
 /// There is no store, or the statement fails.
 pub async fn sql(options: SqlOptions) -> anyhow::Result<()> {
-    let local = !options.data.contains("://");
-    if local && !Path::new(&options.data).join("calls").is_dir() {
-        bail!(
-            "there is no data in '{}' yet; run `polymeter serve` or `polymeter import` first, or give --data",
-            options.data
-        );
-    }
-    let store = Store::open(&options.data).await?;
+    let store = existing_store(&options.data).await?;
     let rules = rules::rules(&store, options.principals).await?;
     let view = load_view(&store, &rules, SystemClock.now()).await?;
     let limits = Limits { rows: 1_000_000, time: Duration::from_secs(600), ..Limits::default() };

@@ -31,7 +31,13 @@ pub trait Cell: Sized + Default {
 }
 
 /// The column cast to the type it is stored as: readers may hand out views, dictionaries or other time zones.
+/// Ids are stored as bytes and are hex text everywhere else.
 pub fn normalized(column: &ArrayRef, expected: &DataType) -> Option<ArrayRef> {
+    if matches!(column.data_type(), DataType::Binary | DataType::BinaryView | DataType::LargeBinary)
+        && *expected == DataType::Utf8
+    {
+        return super::ids::to_text(column);
+    }
     if column.data_type() == expected || matches!(expected, DataType::Map(..) | DataType::List(_)) {
         Some(Arc::clone(column))
     } else {
@@ -118,6 +124,21 @@ impl Cell for Timestamp {
     fn cells(column: &ArrayRef) -> Option<Vec<Self>> {
         let micros = column.as_primitive_opt::<TimestampMicrosecondType>()?.iter();
         Some(micros.map(|cell| Self(cell.unwrap_or_default())).collect())
+    }
+}
+
+impl Cell for Option<Timestamp> {
+    const NULLABLE: bool = true;
+    fn data_type() -> DataType {
+        utc_micros()
+    }
+    fn column<'a>(cells: impl Iterator<Item = &'a Self>) -> ArrayRef {
+        let micros = cells.map(|cell| cell.map(|at| at.0)).collect::<TimestampMicrosecondArray>();
+        Arc::new(micros.with_timezone("UTC"))
+    }
+    fn cells(column: &ArrayRef) -> Option<Vec<Self>> {
+        let micros = column.as_primitive_opt::<TimestampMicrosecondType>()?.iter();
+        Some(micros.map(|cell| cell.map(Timestamp)).collect())
     }
 }
 

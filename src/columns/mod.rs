@@ -2,8 +2,10 @@
 //! and the hot set all use it, so they can't disagree.
 
 mod cell;
+mod ids;
 mod tables;
 
+pub use ids::{ID_COLUMNS, stored, stored_schema};
 pub use tables::Row;
 
 /// Why a batch can't be read as rows.
@@ -25,6 +27,9 @@ pub enum ColumnError {
         /// Column name.
         column: &'static str,
     },
+    /// A column of the table is not in the rows.
+    #[error("a column is missing")]
+    Missing,
     /// Arrow refused.
     #[error("arrow")]
     Arrow(#[from] arrow::error::ArrowError),

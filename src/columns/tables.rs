@@ -233,6 +233,7 @@ table!(Quarantined, "quarantine", ts, {
     "bytes": u64 = bytes;
     "reason": String = reason;
     "detail": String = detail;
+    "resolved_at": Option<Timestamp> = resolved_at;
 });
 
 #[cfg(test)]

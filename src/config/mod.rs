@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::ledger::Retention;
 use crate::sources::azure::AzureConfig;
 use crate::sources::bedrock::BedrockConfig;
 use crate::sources::otlp::OtlpConfig;
@@ -40,6 +41,14 @@ pub struct Config {
     pub settle_every: Duration,
     /// How far the horizon stays behind now.
     pub hot: Duration,
+    /// Observations to keep in memory; with more the horizon moves closer to now.
+    pub hot_rows: usize,
+    /// Whether this process takes the settle role when it is free.
+    pub settles: bool,
+    /// How long observations are kept; `None` for ever.
+    pub keep_observations: Option<Duration>,
+    /// How long calls are kept; `None` for ever.
+    pub keep_calls: Option<Duration>,
     /// Form of log lines.
     pub log_format: LogFormat,
     /// Log filter, for example `warn,polymeter=debug`.
@@ -88,6 +97,11 @@ impl Default for Config {
             otlp: OtlpConfig::default(),
             settle_every: Duration::from_secs(60),
             hot: Duration::from_secs(15 * 60),
+            hot_rows: 250_000,
+            settles: true,
+            // Thirteen months: a closed year can be computed again.
+            keep_observations: Some(Duration::from_secs(400 * 86_400)),
+            keep_calls: None,
             log_format: LogFormat::Text,
             log_level: "warn,polymeter=info".to_owned(),
             traces_endpoint: None,
@@ -123,6 +137,24 @@ impl Config {
         let text = std::fs::read_to_string(path)
             .map_err(|error| ConfigError { file: file.clone(), problems: vec![error.to_string()] })?;
         Self::parse(&text).map_err(|problems| ConfigError { file, problems })
+    }
+
+    /// What the Azure deployments of all sources are.
+    #[must_use]
+    pub fn azure_deployments(&self) -> AzureConfig {
+        let mut azure = AzureConfig::default();
+        for source in &self.sources {
+            if let FormatConfig::Azure(one) = &source.format {
+                azure.deployments.extend(one.deployments.clone());
+            }
+        }
+        azure
+    }
+
+    /// What is kept for how long.
+    #[must_use]
+    pub fn retention(&self) -> Retention {
+        Retention { archive: self.keep_observations, ledger: self.keep_calls, ..Retention::default() }
     }
 
     /// Reads text.

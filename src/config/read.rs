@@ -21,7 +21,7 @@ pub fn read(text: &str) -> Result<Config, Vec<String>> {
     known(
         &table,
         "",
-        &["data", "writer", "http", "otlp", "settle", "log", "telemetry", "source", "attribution"],
+        &["data", "writer", "http", "otlp", "settle", "retention", "log", "telemetry", "source", "attribution"],
         &mut problems,
     );
     let mut root = Section { name: "", table: &table, problems: &mut problems };
@@ -39,9 +39,21 @@ pub fn read(text: &str) -> Result<Config, Vec<String>> {
             }
         }
     });
-    section(&table, "settle", &["interval_s", "hot_s"], &mut problems, |section| {
+    section(&table, "settle", &["role", "interval_s", "hot_s", "hot_rows"], &mut problems, |section| {
         section.seconds("interval_s", &mut config.settle_every);
         section.seconds("hot_s", &mut config.hot);
+        section.count("hot_rows", &mut config.hot_rows);
+        let mut role = "auto".to_owned();
+        section.text("role", &mut role);
+        match role.as_str() {
+            "auto" => config.settles = true,
+            "never" => config.settles = false,
+            other => section.problem("role", format_args!("must be 'auto' or 'never', not '{other}'")),
+        }
+    });
+    section(&table, "retention", &["observations_days", "calls_days"], &mut problems, |section| {
+        section.days("observations_days", &mut config.keep_observations);
+        section.days("calls_days", &mut config.keep_calls);
     });
     section(&table, "log", &["format", "level"], &mut problems, |section| {
         section.text("level", &mut config.log_level);
@@ -208,6 +220,28 @@ impl Section<'_> {
             match text.parse() {
                 Ok(address) => *into = address,
                 Err(_) => self.problem(key, format_args!("'{text}' is no address; write it as 127.0.0.1:8080")),
+            }
+        }
+    }
+
+    fn count(&mut self, key: &str, into: &mut usize) {
+        match self.table.get(key) {
+            None => {}
+            Some(Value::Integer(count)) if *count > 0 => *into = usize::try_from(*count).unwrap_or(usize::MAX),
+            Some(other) => self.problem(key, format_args!("must be a number above 0, not {other}")),
+        }
+    }
+
+    /// A number of days, or `"forever"`.
+    fn days(&mut self, key: &str, into: &mut Option<Duration>) {
+        match self.table.get(key) {
+            None => {}
+            Some(Value::String(text)) if text == "forever" => *into = None,
+            Some(Value::Integer(days)) if *days > 0 => {
+                *into = Some(Duration::from_secs(days.unsigned_abs().saturating_mul(86_400)));
+            }
+            Some(other) => {
+                self.problem(key, format_args!("must be a number of days above 0 or \"forever\", not {other}"))
             }
         }
     }

@@ -6,6 +6,8 @@
 
 mod parquet_file;
 mod table;
+mod upkeep;
 
 pub use parquet_file::FileError;
-pub use table::{Change, DeltaError, Marks, NewFile, Table};
+pub use table::{Change, DataFile, DeltaError, Marks, NewFile, Table};
+pub use upkeep::{LogUpkeep, Removed};

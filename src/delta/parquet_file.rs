@@ -15,6 +15,10 @@ const ROW_GROUP_ROWS: usize = 131_072;
 const LOOKED_UP: [&str; 6] =
     ["call_id", "observation_id", "provider_request_id", "response_id", "trace_id", "chain_id"];
 
+/// Columns that queries filter by in ranges or few values: only these have statistics in the file.
+const FILTERED: [&str; 9] =
+    ["platform", "model", "team", "service", "environment", "account", "region", "outcome", "source"];
+
 /// Why a file can't be written.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -29,8 +33,11 @@ fn properties(rows: usize) -> WriterProperties {
     let builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_statistics_enabled(EnabledStatistics::None)
         .set_column_statistics_enabled(ColumnPath::from("ts"), EnabledStatistics::Page);
+    let builder = FILTERED.iter().fold(builder, |builder, name| {
+        builder.set_column_statistics_enabled(ColumnPath::from(*name), EnabledStatistics::Chunk)
+    });
     LOOKED_UP
         .iter()
         .fold(builder, |builder, name| {

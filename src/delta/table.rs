@@ -18,16 +18,25 @@ use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use futures::StreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::parquet_file::{self, FileError};
+use super::upkeep::set_aside_pointer;
 use crate::clock::{Clock, SystemClock};
 use crate::store::{Store, StoreError};
+use crate::telemetry::metrics;
 
 /// Name of the partition column.
-const DAY: &str = "day";
-/// Commits between two checkpoints.
-const CHECKPOINT_EVERY: u64 = 50;
+pub(super) const DAY: &str = "day";
+/// Mark that every commit sets to a number of its own: it tells whether a commit landed, and since two commits that set
+/// one mark conflict, two processes can't commit on top of the same version.
+const COMMIT_MARK: &str = "commit";
+/// Days that the library keeps of log and replaced files, if another program does the upkeep. Ours is in `upkeep`.
+const CONFIGURATION: [(&str, Option<&str>); 3] = [
+    ("delta.dataSkippingStatsColumns", Some("ts")),
+    ("delta.logRetentionDuration", Some("interval 2 days")),
+    ("delta.deletedFileRetentionDuration", Some("interval 1 days")),
+];
 
 /// Transaction marks: application id to version. They land atomically with the files of their commit.
 pub type Marks = BTreeMap<String, i64>;
@@ -71,6 +80,31 @@ pub enum DeltaError {
         #[source]
         source: object_store::Error,
     },
+    /// The store can't be listed or read.
+    #[error("{path} can't be listed or read")]
+    List {
+        /// What.
+        path: String,
+        /// Why.
+        #[source]
+        source: object_store::Error,
+    },
+    /// Another process committed since this version was read.
+    #[error("table {table}: another process committed meanwhile")]
+    Overtaken {
+        /// Which table.
+        table: &'static str,
+    },
+    /// The table has columns that this program does not know.
+    #[error(
+        "table {table} was written by a newer polymeter: it has the column '{column}'; use that version or a newer one"
+    )]
+    Newer {
+        /// Which table.
+        table: &'static str,
+        /// First unknown column.
+        column: String,
+    },
     /// The location is unusable.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -81,7 +115,10 @@ pub enum DeltaError {
 
 /// A data file that is stored but not yet part of the table.
 #[derive(Clone, Debug)]
-pub struct NewFile(Add);
+pub struct NewFile {
+    add: Add,
+    rows: usize,
+}
 
 /// What one commit does.
 #[derive(Debug, Default)]
@@ -90,23 +127,61 @@ pub struct Change {
     pub add: Vec<NewFile>,
     /// Paths of files to remove.
     pub remove: Vec<String>,
+    /// The rows stay the same, they only lie in other files.
+    pub rearranges: bool,
 }
 
 /// A Delta table partitioned by `day`, at one version.
 #[derive(Clone, Debug)]
 pub struct Table {
     name: &'static str,
-    inner: DeltaTable,
-    store: Store,
+    pub(super) inner: DeltaTable,
+    pub(super) store: Store,
+}
+
+impl NewFile {
+    /// Rows in it.
+    #[must_use]
+    pub const fn rows(&self) -> usize {
+        self.rows
+    }
+}
+
+/// An active file of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataFile {
+    /// Relative to the table: `day=<day>/<name>.parquet`.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Rows in it.
+    pub rows: usize,
+}
+
+impl DataFile {
+    /// The day whose rows it holds, as text.
+    #[must_use]
+    pub fn day(&self) -> &str {
+        self.path.split_once('=').and_then(|(_, rest)| rest.split_once('/')).map_or("", |(day, _)| day)
+    }
+
+    /// Its name without folder and ending.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let name = self.path.rsplit('/').next().unwrap_or_default();
+        name.strip_suffix(".parquet").unwrap_or(name)
+    }
 }
 
 impl Table {
-    /// Opens the table, or creates it with these columns plus the partition column.
+    /// Opens the table, or creates it with these columns plus the partition column. A table of an older version may lack
+    /// some of them: they read as NULL, and [`Table::add_columns`] adds them.
     ///
     /// # Errors
-    /// The store fails or the log is damaged.
+    /// The store fails, the log is damaged, or the table is newer than this program.
     pub async fn open_or_create(store: &Store, name: &'static str, columns: &SchemaRef) -> Result<Self, DeltaError> {
         if let Some(table) = Self::open(store, name).await? {
+            table.known_only(columns)?;
             return Ok(table);
         }
         let failed = |source| DeltaError::Delta { table: name, source: Box::new(source) };
@@ -119,11 +194,7 @@ impl Table {
             .create()
             .with_columns(schema.fields().cloned())
             .with_partition_columns([DAY])
-            .with_configuration([
-                ("delta.dataSkippingStatsColumns", Some("ts")),
-                ("delta.logRetentionDuration", Some("interval 2 days")),
-                ("delta.deletedFileRetentionDuration", Some("interval 1 days")),
-            ])
+            .with_configuration(CONFIGURATION)
             .with_save_mode(SaveMode::ErrorIfExists)
             .await;
         match created {
@@ -142,9 +213,59 @@ impl Table {
             return Ok(None);
         }
         let mut inner = handle(store, name)?;
-        let loaded = inner.load().await;
-        loaded.map_err(|source| DeltaError::Delta { table: name, source: Box::new(source) })?;
+        if let Err(error) = inner.load().await {
+            // A damaged pointer to the last checkpoint must not keep anyone from a log that is whole.
+            if !set_aside_pointer(store, name).await? {
+                return Err(DeltaError::Delta { table: name, source: Box::new(error) });
+            }
+            inner = handle(store, name)?;
+            let loaded = inner.load().await;
+            loaded.map_err(|source| DeltaError::Delta { table: name, source: Box::new(source) })?;
+        }
         Ok(Some(Self { name, inner, store: store.clone() }))
+    }
+
+    fn known_only(&self, columns: &SchemaRef) -> Result<(), DeltaError> {
+        let known = |name: &str| name == DAY || columns.field_with_name(name).is_ok();
+        match self.schema()?.fields().iter().find(|field| !known(field.name())) {
+            Some(field) => Err(DeltaError::Newer { table: self.name, column: field.name().clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// The columns of the table, without the partition column.
+    ///
+    /// # Errors
+    /// The table is not loaded.
+    pub fn schema(&self) -> Result<SchemaRef, DeltaError> {
+        let state = self.inner.snapshot().map_err(|source| self.failed(source))?;
+        let schema = state.snapshot().arrow_schema();
+        let fields = schema.fields().iter().filter(|field| field.name() != DAY).cloned();
+        Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+    }
+
+    /// Adds the columns that an older table lacks; its files are not touched and read as NULL there.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn add_columns(&mut self, columns: &SchemaRef) -> Result<(), DeltaError> {
+        let present = self.schema()?;
+        let lacking = columns.fields().iter().filter(|field| present.field_with_name(field.name()).is_err());
+        let lacking: Vec<_> = lacking.map(|field| field.as_ref().clone().with_nullable(true)).collect();
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let fields: StructType = (&Schema::new(lacking))
+            .try_into_kernel()
+            .map_err(|error| self.failed(DeltaTableError::Arrow { source: error }))?;
+        let added = self.inner.clone().add_columns().with_fields(fields.fields().cloned().collect::<Vec<_>>()).await;
+        match added {
+            Ok(inner) => self.inner = inner,
+            // Another process may have been faster.
+            Err(_) => self.refresh().await?,
+        }
+        info!(table = self.name, "columns of this version were added");
+        Ok(())
     }
 
     /// Moves to the newest version.
@@ -163,6 +284,12 @@ impl Table {
         self.inner.load_version(version).await.map_err(|source| self.failed(source))
     }
 
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// The version in hand.
     #[must_use]
     pub fn version(&self) -> u64 {
@@ -179,13 +306,34 @@ impl Table {
         state.transaction_version(self.inner.log_store().as_ref(), app).await.map_err(failed)
     }
 
-    /// Paths of the active files.
+    /// The active files.
     ///
     /// # Errors
     /// The table is not loaded.
-    pub fn files(&self) -> Result<Vec<String>, DeltaError> {
+    pub fn files(&self) -> Result<Vec<DataFile>, DeltaError> {
         let state = self.inner.snapshot().map_err(|source| self.failed(source))?;
-        Ok(state.log_data().iter().map(|file| file.path().into_owned()).collect())
+        let files = state.log_data();
+        Ok(files
+            .iter()
+            .map(|file| DataFile {
+                path: file.path().into_owned(),
+                bytes: u64::try_from(file.size()).unwrap_or(0),
+                rows: file.num_records().unwrap_or(0),
+            })
+            .collect())
+    }
+
+    /// Whether a newer version than the one in hand exists.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn is_behind(&self) -> Result<bool, DeltaError> {
+        let next = self.store.path(&format!("{}/_delta_log/{:020}.json", self.name, self.version() + 1));
+        match self.store.objects().head(&next).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(source) => Err(DeltaError::List { path: next.to_string(), source }),
+        }
     }
 
     /// Stores rows (columns without `day`) as the file `day=<day>/<name>.parquet`.
@@ -194,7 +342,7 @@ impl Table {
     /// The rows can't be encoded or the store fails.
     pub async fn write_file(&self, day: &str, name: &str, batch: RecordBatch) -> Result<NewFile, DeltaError> {
         let table = self.name;
-        let stats = parquet_file::statistics(&batch);
+        let (rows, stats) = (batch.num_rows(), parquet_file::statistics(&batch));
         let bytes = tokio::task::spawn_blocking(move || parquet_file::encode(&batch))
             .await
             .map_err(|_| DeltaError::Interrupted)?
@@ -204,7 +352,8 @@ impl Table {
         let target = self.store.path(&format!("{table}/{path}"));
         let put = self.store.objects().put(&target, PutPayload::from(bytes)).await;
         put.map_err(|source| DeltaError::Put { path: target.to_string(), source })?;
-        Ok(NewFile(Add {
+        metrics::rows_written(table, rows);
+        let add = Add {
             path,
             partition_values: HashMap::from([(DAY.to_owned(), Some(day.to_owned()))]),
             size,
@@ -216,61 +365,69 @@ impl Table {
             base_row_id: None,
             default_row_commit_version: None,
             clustering_provider: None,
-        }))
+        };
+        Ok(NewFile { add, rows })
     }
 
-    /// Commits a change together with its marks. Marks are compared after an error: if they stand in the table, the
-    /// commit landed and this is `Ok`.
+    /// Commits a change together with its marks, on top of the version in hand. After an error the table is read again
+    /// and asked whether the commit stands in it: then this is `Ok`, whatever the library said.
     ///
     /// # Errors
     /// The change did not land; the table in hand is the newest version.
     pub async fn commit(&mut self, change: Change, marks: &Marks) -> Result<u64, DeltaError> {
-        match self.try_commit(change, marks).await {
-            Ok(()) => {}
+        let number = number();
+        let started = std::time::Instant::now();
+        let before = self.version();
+        let outcome = match self.try_commit(change, marks, number).await {
+            Ok(()) => Ok(self.version()),
             Err(error) => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 self.refresh().await?;
-                if marks.is_empty() || !self.has(marks).await? {
-                    return Err(error);
+                if self.mark(COMMIT_MARK).await? == Some(number) {
+                    warn!(table = self.name, error = %error, "commit reported an error but landed");
+                    Ok(self.version())
+                } else if self.version() > before {
+                    Err(DeltaError::Overtaken { table: self.name })
+                } else {
+                    Err(error)
                 }
-                warn!(table = self.name, error = %error, "commit reported an error but landed");
             }
-        }
-        if self.version().is_multiple_of(CHECKPOINT_EVERY) {
-            self.upkeep().await;
-        }
-        Ok(self.version())
+        };
+        metrics::table_commit(self.name, started.elapsed(), outcome.is_ok());
+        outcome
     }
 
-    async fn has(&self, marks: &Marks) -> Result<bool, DeltaError> {
-        for (app, version) in marks {
-            if self.mark(app).await? != Some(*version) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    async fn try_commit(&mut self, change: Change, marks: &Marks) -> Result<(), DeltaError> {
+    async fn try_commit(&mut self, change: Change, marks: &Marks, number: i64) -> Result<(), DeltaError> {
         let name = self.name;
         let failed = |source| DeltaError::Delta { table: name, source: Box::new(source) };
-        let replaces = !change.remove.is_empty();
-        let mut actions: Vec<Action> = change.add.into_iter().map(|file| Action::Add(file.0)).collect();
+        let Change { add, remove, rearranges } = change;
+        let mut actions: Vec<Action> = Vec::with_capacity(add.len() + remove.len());
+        for NewFile { mut add, .. } in add {
+            add.data_change = !rearranges;
+            actions.push(Action::Add(add));
+        }
         let finalized = {
             let state = self.inner.snapshot().map_err(failed)?;
-            if replaces {
-                let gone: std::collections::HashSet<_> = change.remove.iter().map(String::as_str).collect();
+            if !remove.is_empty() {
+                let gone: std::collections::HashSet<_> = remove.iter().map(String::as_str).collect();
                 let views = state.log_data();
                 let removes = views.iter().filter(|file| gone.contains(file.path().as_ref()));
-                actions.extend(removes.map(|file| Action::Remove(file.remove_action(true))));
+                actions.extend(removes.map(|file| Action::Remove(file.remove_action(!rearranges))));
             }
-            let transactions = marks.iter().map(|(app, version)| Transaction::new(app, *version)).collect();
+            let own = [Transaction::new(COMMIT_MARK, number)];
+            let transactions = marks.iter().map(|(app, version)| Transaction::new(app, *version)).chain(own).collect();
             let properties = CommitProperties::default()
                 .with_application_transactions(transactions)
+                // On top of this version or not at all: what was computed may not hold for another.
+                .with_max_retries(0)
                 .with_create_checkpoint(false)
                 .with_cleanup_expired_logs(Some(false));
-            let mode = if replaces { SaveMode::Overwrite } else { SaveMode::Append };
-            let operation = DeltaOperation::Write { mode, partition_by: Some(vec![DAY.to_owned()]), predicate: None };
+            let operation = if rearranges {
+                DeltaOperation::Optimize { predicate: None, target_size: 0 }
+            } else {
+                let mode = if remove.is_empty() { SaveMode::Append } else { SaveMode::Overwrite };
+                DeltaOperation::Write { mode, partition_by: Some(vec![DAY.to_owned()]), predicate: None }
+            };
             CommitBuilder::from(properties)
                 .with_actions(actions)
                 .build(Some(state), self.inner.log_store(), operation)
@@ -279,21 +436,6 @@ impl Table {
         };
         self.inner.state = Some(finalized.snapshot);
         Ok(())
-    }
-
-    /// Checkpoint, cleanup of the log, removal of files that no version of the last day needs. What fails here only
-    /// makes the next opening slower or the folder larger.
-    async fn upkeep(&self) {
-        if let Err(error) = deltalake::checkpoints::create_checkpoint(&self.inner, None).await {
-            warn!(table = self.name, error = %error, "checkpoint failed");
-            return;
-        }
-        if let Err(error) = deltalake::checkpoints::cleanup_metadata(&self.inner, None).await {
-            warn!(table = self.name, error = %error, "cleanup of the log failed");
-        }
-        if let Err(error) = self.inner.clone().vacuum().await {
-            warn!(table = self.name, error = %error, "removal of replaced files failed");
-        }
     }
 
     /// A provider of this version for queries; `context` gets the table's object store registered.
@@ -328,24 +470,30 @@ impl Table {
         rows.await.map_err(|source| DeltaError::Scan { table: self.name, source: Box::new(source) })
     }
 
-    /// The rows of these active files, `columns` only.
+    /// The rows of these active files that satisfy `filter`, with the columns as they are stored.
     ///
     /// # Errors
     /// The scan fails.
-    pub async fn scan_files(&self, files: Vec<String>, columns: &[&str]) -> Result<Vec<RecordBatch>, DeltaError> {
+    pub async fn scan_files(&self, files: Vec<String>, filter: Option<Expr>) -> Result<Vec<RecordBatch>, DeltaError> {
         if files.is_empty() {
             return Ok(Vec::new());
         }
         let context = SessionContext::new();
         let builder = self.builder(&context)?.with_file_paths(files);
+        let schema = self.schema()?;
+        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         let rows = async {
             let provider: Arc<dyn TableProvider> = builder.await?;
-            context.read_table(provider)?.select_columns(columns)?.collect().await
+            let mut frame = context.read_table(provider)?;
+            if let Some(filter) = filter {
+                frame = frame.filter(filter)?;
+            }
+            frame.select_columns(&columns)?.collect().await
         };
         rows.await.map_err(|source| DeltaError::Scan { table: self.name, source: Box::new(source) })
     }
 
-    fn failed(&self, source: DeltaTableError) -> DeltaError {
+    pub(super) fn failed(&self, source: DeltaTableError) -> DeltaError {
         DeltaError::Delta { table: self.name, source: Box::new(source) }
     }
 }
@@ -364,6 +512,13 @@ fn handle(store: &Store, name: &'static str) -> Result<DeltaTable, DeltaError> {
 async fn exists(store: &Store, name: &'static str) -> Result<bool, DeltaError> {
     let log = store.path(&format!("{name}/_delta_log"));
     let first = store.objects().list(Some(&log)).next().await;
-    let first = first.transpose().map_err(|source| DeltaError::Put { path: log.to_string(), source })?;
+    let first = first.transpose().map_err(|source| DeltaError::List { path: log.to_string(), source })?;
     Ok(first.is_some())
+}
+
+/// A number that no other commit has.
+fn number() -> i64 {
+    use std::hash::BuildHasher;
+    let random = std::hash::RandomState::new().hash_one(SystemClock.now());
+    i64::try_from(random >> 1).unwrap_or_default()
 }

@@ -4,10 +4,14 @@
 //! `journal/<writer>/<sequence>.pmj`, created with create-only semantics. A commit whose outcome is unknown is retried
 //! under the same sequence number: there with our checksum means committed, there with another means that a second
 //! process claims this writer, and this one stops. Rows and source positions lie in the same object, so they can't
-//! disagree. Objects are removed only by [`trim`], behind durable Delta files, and never the newest of a writer.
+//! disagree. Objects are removed only by [`trim`], behind durable Delta files, and never the newest of a writer nor one
+//! that holds positions which are still needed.
 
 mod encode;
 mod follow;
+mod inspect;
+mod positions;
+mod read;
 mod trim;
 mod writer;
 
@@ -15,14 +19,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use encode::JournalObject;
-pub use follow::{Follower, Tail, writers};
+pub use follow::Follower;
+pub use inspect::{ObjectSummary, WriterSummary, inspect, inspect_object};
+pub use positions::Positions;
+pub use read::{read_tail, writers};
 pub use trim::trim;
 pub use writer::Journal;
 
 use crate::model::Rows;
 
-/// Newest position of each source, as JSON text that the source itself understands.
-pub type Positions = BTreeMap<String, String>;
+/// A sequence number of each writer.
+pub type Tail = BTreeMap<String, u64>;
 
 /// One durable group commit.
 #[derive(Clone, Debug)]
@@ -55,15 +62,24 @@ pub enum JournalError {
         /// Which object.
         sequence: u64,
     },
-    /// An object is damaged.
-    #[error("journal object {object} is damaged: {detail}")]
-    Damaged {
+    /// An object was written by a newer program.
+    #[error("journal object {object} was written by a newer polymeter: use that version or a newer one")]
+    Newer {
         /// Which object.
         object: String,
-        /// What is wrong.
-        detail: String,
     },
-    /// Rows can't be stored as columns.
+    /// Objects are gone that were not read yet: somebody else settled and trimmed them.
+    #[error("journal objects of '{writer}' from {sequence} on are gone")]
+    Gap {
+        /// Which writer.
+        writer: String,
+        /// The first that is missing.
+        sequence: u64,
+    },
+    /// More waits than the memory for it allows; the caller should try again later.
+    #[error("too much waits for the journal")]
+    Busy,
+    /// Rows can't be encoded.
     #[error("rows can't be encoded")]
     Encode(#[from] crate::columns::ColumnError),
     /// The journal has stopped, after a foreign writer or at shutdown.

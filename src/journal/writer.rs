@@ -1,14 +1,17 @@
 //! Group commit: everything that waits goes into one object, the next one starts when the last is durable.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use object_store::{Error as StoreErr, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{error, warn};
 
-use super::follow::newest_of;
+use super::encode::CHECKSUM_LEN;
+use super::positions::{Carried, State};
+use super::read::newest_of;
 use super::{Commit, JournalError, JournalObject, Positions, object_name};
 use crate::model::Rows;
 use crate::store::Store;
@@ -16,8 +19,10 @@ use crate::telemetry::{crash_point, metrics};
 
 /// Rows that one object holds at most; a larger append is still one object.
 const MAX_GROUP_ROWS: usize = 50_000;
-/// Rows that may wait for a commit; beyond that `append` waits (back-pressure).
-const MAX_WAITING_ROWS: usize = 400_000;
+/// Bytes of rows in memory that may wait for a commit.
+const MAX_WAITING_BYTES: usize = 256 << 20;
+/// How long an append waits for its turn before it is told to come back.
+const MAX_WAIT: Duration = Duration::from_secs(5);
 /// Tries to make one object durable before its callers are told.
 const ATTEMPTS: u32 = 4;
 
@@ -34,39 +39,36 @@ pub struct Journal {
     waiting: Arc<Semaphore>,
     writer: Arc<str>,
     positions: Arc<Positions>,
+    braked: Arc<AtomicBool>,
 }
 
 impl Journal {
-    /// Opens the writer `writer` and continues behind its newest object. Every commit is also sent to `commits`.
+    /// Opens the writer `writer` and continues behind its newest object. Every commit is also sent to `commits`, if
+    /// there is somebody to follow them.
     ///
     /// # Errors
-    /// The store can't be listed or the newest object is damaged.
+    /// The store can't be listed or read.
     pub async fn open(
         store: &Store,
         writer: &str,
-        commits: mpsc::UnboundedSender<Commit>,
+        commits: Option<mpsc::UnboundedSender<Commit>>,
     ) -> Result<Self, JournalError> {
-        let newest = newest_of(store, writer).await?;
-        let (sequence, positions) = newest.map_or((0, Positions::new()), |object| (object.sequence, object.positions));
+        let (sequence, state) = newest_of(store, writer).await?;
         let (requests, inbox) = mpsc::channel(1024);
         let writer: Arc<str> = writer.into();
-        let positions_at_start = Arc::new(positions.clone());
+        let positions = Arc::new(state.positions.clone());
         let task = Writer {
             store: store.clone(),
             writer: Arc::clone(&writer),
             sequence,
-            positions,
+            state,
             commits,
             doubtful: Vec::new(),
         };
         #[expect(clippy::disallowed_methods, reason = "ends by itself when the last handle is dropped")]
         tokio::spawn(task.run(inbox));
-        Ok(Self {
-            requests,
-            waiting: Arc::new(Semaphore::new(MAX_WAITING_ROWS)),
-            writer,
-            positions: positions_at_start,
-        })
+        let waiting = Arc::new(Semaphore::new(MAX_WAITING_BYTES));
+        Ok(Self { requests, waiting, writer, positions, braked: Arc::default() })
     }
 
     /// This writer's id.
@@ -86,29 +88,64 @@ impl Journal {
         &self.positions
     }
 
+    /// While it is set, appends fail with [`JournalError::Busy`]: what is not settled yet fills the memory.
+    #[must_use]
+    pub fn brake(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.braked)
+    }
+
     /// Makes rows and positions durable together and returns the sequence number of their object. Cancel-safe in the
     /// sense that a dropped call may or may not have been committed.
     ///
     /// # Errors
-    /// The store failed several times (try again later; redelivery is harmless) or the journal has stopped.
+    /// The store failed several times or too much waits (try again later; redelivery is harmless), or the journal has
+    /// stopped.
     pub async fn append(&self, rows: Rows, positions: Positions) -> Result<u64, Arc<JournalError>> {
-        let permits = u32::try_from(rows.len().clamp(1, MAX_WAITING_ROWS)).unwrap_or(u32::MAX);
-        let stopped = || Arc::new(JournalError::Stopped);
-        let _permit = self.waiting.acquire_many(permits).await.map_err(|_| stopped())?;
+        if self.braked.load(Ordering::Relaxed) && !rows.is_empty() {
+            return Err(Arc::new(JournalError::Busy));
+        }
+        let turn = timeout(MAX_WAIT, self.waiting.acquire_many(weight(&rows, &positions))).await;
+        let _permit = turn.map_err(|_| Arc::new(JournalError::Busy))?.map_err(|_| stopped())?;
+        self.send(rows, positions).await
+    }
+
+    /// Like [`Journal::append`] for those who can wait: sources that are read again from where they stand.
+    ///
+    /// # Errors
+    /// The store failed several times, or the journal has stopped.
+    pub async fn append_patiently(&self, rows: Rows, positions: Positions) -> Result<u64, Arc<JournalError>> {
+        while self.braked.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let _permit = self.waiting.acquire_many(weight(&rows, &positions)).await.map_err(|_| stopped())?;
+        self.send(rows, positions).await
+    }
+
+    async fn send(&self, rows: Rows, positions: Positions) -> Result<u64, Arc<JournalError>> {
         let (done, outcome) = oneshot::channel();
         self.requests.send(Request { rows, positions, done }).await.map_err(|_| stopped())?;
         outcome.await.map_err(|_| stopped())?
     }
 }
 
+fn stopped() -> Arc<JournalError> {
+    Arc::new(JournalError::Stopped)
+}
+
+/// Bytes of memory, as permits.
+fn weight(rows: &Rows, positions: &Positions) -> u32 {
+    u32::try_from((rows.weight() + positions.weight()).clamp(1, MAX_WAITING_BYTES)).unwrap_or(u32::MAX)
+}
+
 struct Writer {
     store: Store,
     writer: Arc<str>,
     sequence: u64,
-    positions: Positions,
-    commits: mpsc::UnboundedSender<Commit>,
-    /// Objects that may have landed under the next sequence number although the store answered with an error.
-    doubtful: Vec<(Vec<u8>, Arc<Rows>, Positions)>,
+    state: State,
+    commits: Option<mpsc::UnboundedSender<Commit>>,
+    /// Checksums of objects that may have landed under the next sequence number although the store answered with an
+    /// error.
+    doubtful: Vec<Vec<u8>>,
 }
 
 impl Writer {
@@ -140,48 +177,55 @@ impl Writer {
     }
 
     async fn commit(&mut self, group: &mut [Request]) -> Result<u64, JournalError> {
-        let mut rows = Rows::default();
-        let mut positions = self.positions.clone();
+        let (mut rows, mut changes) = (Rows::default(), Positions::default());
         for request in group {
             rows.append(std::mem::take(&mut request.rows));
-            positions.append(&mut request.positions);
+            changes.merge(std::mem::take(&mut request.positions));
         }
         let rows = Arc::new(rows);
         loop {
             let sequence = self.sequence + 1;
-            let bytes = encode(&self.writer, sequence, &positions, &rows).await?;
-            self.doubtful.push((bytes, Arc::clone(&rows), positions.clone()));
+            let carried = self.state.carry(changes.clone());
+            let bytes = encode(&self.writer, sequence, carried.clone(), &rows).await?;
+            let checksum = bytes.get(bytes.len().saturating_sub(CHECKSUM_LEN)..).unwrap_or_default().to_vec();
+            self.doubtful.push(checksum);
             crash_point("journal.before_put");
-            let landed = self.place(sequence).await?;
+            let landed = self.place(sequence, bytes).await?;
             crash_point("journal.after_put");
-            // Something of ours stands under this number: it may be an earlier group whose outcome was unknown.
-            let ours = landed + 1 == self.doubtful.len();
-            let (_, landed_rows, landed_positions) = self.doubtful.swap_remove(landed);
-            self.sequence = sequence;
-            self.positions = landed_positions;
-            let commit = Commit { writer: Arc::clone(&self.writer), sequence, rows: landed_rows };
-            // Without a receiver (a one-shot import that settles later) the object itself is enough.
-            let _ = self.commits.send(commit);
-            self.doubtful.clear();
-            if ours {
-                return Ok(sequence);
+            match landed {
+                None => {
+                    self.landed(sequence, &carried, rows);
+                    return Ok(sequence);
+                }
+                // An earlier group, whose callers were told that its outcome is unknown, stands under this number.
+                Some(earlier) => self.landed(sequence, &earlier.carried, Arc::new(earlier.rows)),
             }
         }
     }
 
-    /// Makes the newest doubtful object durable under `sequence`; returns the index of the one that stands there.
-    async fn place(&self, sequence: u64) -> Result<usize, JournalError> {
+    fn landed(&mut self, sequence: u64, carried: &Carried, rows: Arc<Rows>) {
+        self.sequence = sequence;
+        self.state.take(sequence, carried);
+        self.doubtful.clear();
+        if let Some(commits) = &self.commits {
+            // Without a receiver the object itself is enough.
+            let _ = commits.send(Commit { writer: Arc::clone(&self.writer), sequence, rows });
+        }
+    }
+
+    /// Makes the newest doubtful object durable under `sequence`; returns the other one of ours that stands there, if
+    /// one does.
+    async fn place(&self, sequence: u64, bytes: Vec<u8>) -> Result<Option<JournalObject>, JournalError> {
         let name = object_name(&self.writer, sequence);
         let path = self.store.path(&name);
-        let newest = self.doubtful.len() - 1;
+        let bytes = bytes::Bytes::from(bytes);
         let mut pause = Duration::from_millis(50);
         let mut attempt = 1;
         loop {
-            let Some((bytes, ..)) = self.doubtful.get(newest) else { return Err(JournalError::Stopped) };
             let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
             let failed = match self.store.objects().put_opts(&path, bytes.clone().into(), options).await {
-                Ok(_) => return Ok(newest),
-                Err(StoreErr::AlreadyExists { .. }) => return self.identify(&path, sequence).await,
+                Ok(_) => return Ok(None),
+                Err(StoreErr::AlreadyExists { .. }) => return self.identify(&path, sequence, &bytes).await,
                 Err(error) => error,
             };
             if attempt == ATTEMPTS {
@@ -194,23 +238,27 @@ impl Writer {
         }
     }
 
-    async fn identify(&self, path: &object_store::path::Path, sequence: u64) -> Result<usize, JournalError> {
+    async fn identify(
+        &self,
+        path: &object_store::path::Path,
+        sequence: u64,
+        ours: &[u8],
+    ) -> Result<Option<JournalObject>, JournalError> {
         let store = |source| JournalError::Store { object: path.to_string(), source };
         let found = self.store.objects().get(path).await.map_err(store)?.bytes().await.map_err(store)?;
-        self.doubtful
-            .iter()
-            .position(|(bytes, ..)| bytes.as_slice() == found.as_ref())
-            .ok_or_else(|| JournalError::Foreign { writer: self.writer.to_string(), sequence })
+        if found.as_ref() == ours {
+            return Ok(None);
+        }
+        let foreign = || JournalError::Foreign { writer: self.writer.to_string(), sequence };
+        let checksum = found.get(found.len().saturating_sub(CHECKSUM_LEN)..).unwrap_or_default();
+        if !self.doubtful.iter().any(|ours| ours.as_slice() == checksum) {
+            return Err(foreign());
+        }
+        JournalObject::decode(&found).map(Some).map_err(|_| foreign())
     }
 }
 
-async fn encode(
-    writer: &Arc<str>,
-    sequence: u64,
-    positions: &Positions,
-    rows: &Arc<Rows>,
-) -> Result<Vec<u8>, JournalError> {
-    let object =
-        JournalObject { writer: writer.to_string(), sequence, positions: positions.clone(), rows: Rows::clone(rows) };
+async fn encode(writer: &Arc<str>, sequence: u64, carried: Carried, rows: &Arc<Rows>) -> Result<Vec<u8>, JournalError> {
+    let object = JournalObject { writer: writer.to_string(), sequence, carried, rows: Rows::clone(rows) };
     tokio::task::spawn_blocking(move || object.encode()).await.map_err(|_| JournalError::Stopped)?.map_err(Into::into)
 }

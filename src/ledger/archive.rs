@@ -1,56 +1,67 @@
 //! The archive: every observation, kept for a retention period.
 
-use arrow::array::RecordBatch;
 use datafusion::logical_expr::{Expr, col, lit};
 use datafusion::scalar::ScalarValue;
 
-use super::tables::{LedgerError, SideTable};
-use crate::columns::Row;
-use crate::model::{Observation, RecordId, Timestamp};
+use super::tables::{LedgerError, SideTable, decoded};
+use crate::model::{Interval, Observation, RecordId, Timestamp};
 
 /// The table `observations`.
 pub type Archive = SideTable<Observation>;
 
+/// Mark: everything before this instant may have been removed, microseconds since the epoch.
+pub(super) const FLOOR_MARK: &str = "floor";
+
 /// `from <= ts < to`.
-fn between(from: Timestamp, to: Timestamp) -> Expr {
+pub(super) fn between(within: Interval) -> Expr {
     let instant = |at: Timestamp| lit(ScalarValue::TimestampMicrosecond(Some(at.0), Some("UTC".into())));
-    col("ts").gt_eq(instant(from)).and(col("ts").lt(instant(to)))
+    col("ts").gt_eq(instant(within.from)).and(col("ts").lt(instant(within.to)))
 }
 
 impl Archive {
-    /// The observations that start in `[from, to)`.
+    /// The observations that start in `within`.
     ///
     /// # Errors
     /// The table can't be read.
-    pub async fn read(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Observation>, LedgerError> {
-        decoded(&self.table().scan(between(from, to), &[]).await?)
+    pub async fn read(&self, within: Interval) -> Result<Vec<Observation>, LedgerError> {
+        decoded(&self.table().scan(between(within), &[]).await?)
     }
 
-    /// The ids of the observations that start in `[from, to)`.
+    /// The ids of the observations that start in `within`.
     ///
     /// # Errors
     /// The table can't be read.
-    pub async fn ids(&self, from: Timestamp, to: Timestamp) -> Result<Vec<RecordId>, LedgerError> {
-        let rows = decoded(&self.table().scan(between(from, to), &["observation_id"]).await?)?;
+    pub async fn ids(&self, within: Interval) -> Result<Vec<RecordId>, LedgerError> {
+        let rows: Vec<Observation> = decoded(&self.table().scan(between(within), &["observation_id"]).await?)?;
         Ok(rows.iter().map(|row| row.observation_id).collect())
     }
 
-    /// When the observations in these files start.
+    /// When the observations start, all of them.
     ///
     /// # Errors
     /// The table can't be read.
-    pub async fn starts_in(&self, files: Vec<String>) -> Result<Vec<Timestamp>, LedgerError> {
-        let rows = decoded(&self.table().scan_files(files, &["ts"]).await?)?;
+    pub async fn starts(&self) -> Result<Vec<Timestamp>, LedgerError> {
+        let rows: Vec<Observation> = decoded(&self.table().scan(between(Interval::ALL), &["ts"]).await?)?;
         Ok(rows.iter().map(|row| row.ts).collect())
     }
-}
 
-/// The rows of all batches; columns that were not read keep their defaults.
-fn decoded(batches: &[RecordBatch]) -> Result<Vec<Observation>, LedgerError> {
-    let mut rows = Vec::new();
-    for batch in batches {
-        let decoded = Observation::decode(batch);
-        rows.append(&mut decoded.map_err(|source| LedgerError::Columns { table: Observation::TABLE, source })?);
+    /// Before this instant observations may have been removed, so slices can't be computed from them any more.
+    ///
+    /// # Errors
+    /// The log can't be read.
+    pub async fn floor(&self) -> Result<Timestamp, LedgerError> {
+        Ok(self.table().mark(FLOOR_MARK).await?.map_or(Timestamp(i64::MIN), Timestamp))
     }
-    Ok(rows)
+
+    /// About how many observations a day holds at most.
+    ///
+    /// # Errors
+    /// The table is not loaded.
+    pub fn busiest_day_rows(&self) -> Result<usize, LedgerError> {
+        let mut days: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
+        for file in self.table().files()? {
+            *days.entry(file.day().to_owned()).or_default() += file.rows;
+        }
+        Ok(days.into_values().max().unwrap_or(0))
+    }
 }

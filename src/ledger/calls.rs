@@ -1,22 +1,32 @@
-//! The ledger: the table `calls`, always clean. It is written in slices of event time; a slice is replaced whole.
+//! The ledger: the table `calls`, always clean. It is written in slices of event time; a slice is replaced whole. Each
+//! file holds a run of slices, said by its name, and no two files hold the same slice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::tables::{LedgerError, write_by_day};
-use crate::columns::Row;
-use crate::delta::{Change, Marks, Table};
-use crate::model::{Call, HOUR_US, Timestamp};
+use arrow::array::RecordBatch;
+
+use super::archive::between;
+use super::tables::{JOURNAL_MARK, LedgerError, one_batch, unique_name};
+use crate::columns::{Row, stored};
+use crate::delta::{Change, DataFile, Marks, NewFile, Table};
+use crate::model::{Call, HOUR_US, Interval, Timestamp};
 use crate::store::Store;
 
-/// Length of a slice, microseconds of event time.
-pub const SLICE_US: i64 = HOUR_US;
-/// Mark: version of the archive that the ledger was computed from.
-const ARCHIVE_MARK: &str = "archive";
 /// Mark: the horizon, microseconds since the epoch.
 const HORIZON_MARK: &str = "horizon";
+/// Mark: the form of the marks. Before there was one, the version of the archive told what the ledger covers.
+const FORMAT_MARK: &str = "format";
+const FORMAT: i64 = 2;
+const ARCHIVE_MARK_1: &str = "archive";
 
-/// The calls of slices, by the start of the slice; an empty list empties its slice.
-pub type SliceRows = BTreeMap<Timestamp, Vec<Call>>;
+/// What a version of the ledger stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Basis {
+    /// Calls before it are in the ledger.
+    pub horizon: Timestamp,
+    /// Set in a ledger of the first format: the version of the archive that it was computed from.
+    pub archive_1: Option<u64>,
+}
 
 /// The table `calls`.
 #[derive(Clone, Debug)]
@@ -28,9 +38,9 @@ impl Calls {
     /// Opens or creates the table.
     ///
     /// # Errors
-    /// The store fails.
+    /// The store fails, or the table is newer than this program.
     pub async fn open_or_create(store: &Store) -> Result<Self, LedgerError> {
-        Ok(Self { table: Table::open_or_create(store, Call::TABLE, &Call::schema()).await? })
+        Ok(Self { table: super::tables::open_or_create::<Call>(store).await? })
     }
 
     /// The Delta table.
@@ -39,52 +49,108 @@ impl Calls {
         &self.table
     }
 
-    /// The Delta table, to move between versions.
+    /// The Delta table, to move between versions and to rearrange files.
     pub const fn table_mut(&mut self) -> &mut Table {
         &mut self.table
     }
 
-    /// Archive version and horizon that this version of the ledger stands for; `None` before the first settle.
+    /// What this version of the ledger stands for; `None` before the first settle.
     ///
     /// # Errors
     /// The log can't be read.
-    pub async fn basis(&self) -> Result<Option<(u64, Timestamp)>, LedgerError> {
-        let archive = self.table.mark(ARCHIVE_MARK).await?.and_then(|version| u64::try_from(version).ok());
-        let horizon = self.table.mark(HORIZON_MARK).await?.map(Timestamp);
-        Ok(archive.zip(horizon))
+    pub async fn basis(&self) -> Result<Option<Basis>, LedgerError> {
+        let Some(horizon) = self.table.mark(HORIZON_MARK).await?.map(Timestamp) else { return Ok(None) };
+        let archive_1 = match self.table.mark(FORMAT_MARK).await? {
+            Some(_) => None,
+            None => self.table.mark(ARCHIVE_MARK_1).await?.and_then(|version| u64::try_from(version).ok()),
+        };
+        Ok(Some(Basis { horizon, archive_1 }))
     }
 
-    /// Replaces slices and moves the horizon, in one commit.
+    /// Highest journal sequence of `writer` that this version of the ledger covers.
+    ///
+    /// # Errors
+    /// The log can't be read.
+    pub async fn watermark(&self, writer: &str) -> Result<u64, LedgerError> {
+        let mark = self.table.mark(&format!("{JOURNAL_MARK}{writer}")).await?;
+        Ok(mark.and_then(|sequence| u64::try_from(sequence).ok()).unwrap_or(0))
+    }
+
+    /// Stores the calls of a run of slices, sorted by start, as a file that is not yet part of the ledger.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn write(&self, run: Interval, calls: &[Call]) -> Result<NewFile, LedgerError> {
+        let failed = |source| LedgerError::Columns { table: Call::TABLE, source };
+        let batch = Call::encode(calls.iter()).map_err(failed)?;
+        let batch = stored(&batch, self.table.schema()?.as_ref()).map_err(failed)?;
+        self.write_batch(run, batch).await
+    }
+
+    /// Stores rows, with columns as the table stores them, as the file of a run.
+    pub(super) async fn write_batch(&self, run: Interval, batch: RecordBatch) -> Result<NewFile, LedgerError> {
+        let day = run.from.day().to_string();
+        Ok(self.table.write_file(&day, &file_name(run), batch).await?)
+    }
+
+    /// The calls that the ledger holds in `within`.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn read(&self, within: Interval) -> Result<Vec<Call>, LedgerError> {
+        super::tables::decoded(&self.table.scan(between(within), &[]).await?)
+    }
+
+    /// Replaces `slices` by `files` and says what the ledger covers now, in one commit. Files that hold other slices too
+    /// are split.
     ///
     /// # Errors
     /// Nothing was replaced.
-    pub async fn replace(&mut self, slices: SliceRows, archive: u64, horizon: Timestamp) -> Result<u64, LedgerError> {
-        let remove = self
-            .table
-            .files()?
-            .into_iter()
-            .filter(|path| slice_of(path).is_some_and(|start| slices.contains_key(&start)))
-            .collect();
-        let mut add = Vec::new();
-        for (start, rows) in slices {
-            add.append(&mut write_by_day(&self.table, rows, &slice_label(start)).await?);
+    pub async fn replace(
+        &mut self,
+        slices: &BTreeSet<Timestamp>,
+        files: Vec<NewFile>,
+        horizon: Timestamp,
+        covered: &BTreeMap<String, u64>,
+    ) -> Result<u64, LedgerError> {
+        let mut change = Change { add: files, ..Change::default() };
+        for file in self.table.files()? {
+            let Some(range) = range_of(&file) else { continue };
+            let left = range.without(slices);
+            if left == [range] || !range.slices().any(|start| slices.contains(&start)) {
+                continue;
+            }
+            for part in left {
+                let rows = self.table.scan_files(vec![file.path.clone()], Some(between(part))).await?;
+                let batch = one_batch(&rows, &self.table.schema()?)?;
+                if batch.num_rows() > 0 {
+                    change.add.push(self.write_batch(part, batch).await?);
+                }
+            }
+            change.remove.push(file.path);
         }
-        let marks = Marks::from([
-            (ARCHIVE_MARK.to_owned(), i64::try_from(archive).unwrap_or(i64::MAX)),
-            (HORIZON_MARK.to_owned(), horizon.0),
-        ]);
-        Ok(self.table.commit(Change { add, remove }, &marks).await?)
+        let mut marks = Marks::from([(HORIZON_MARK.to_owned(), horizon.0), (FORMAT_MARK.to_owned(), FORMAT)]);
+        for (writer, sequence) in covered {
+            marks.insert(format!("{JOURNAL_MARK}{writer}"), i64::try_from(*sequence).unwrap_or(i64::MAX));
+        }
+        Ok(self.table.commit(change, &marks).await?)
     }
 }
 
-/// A slice lies inside one day, so its files are known by their names: `day=…/slice-<start in µs>-<unique>.parquet`.
-fn slice_label(start: Timestamp) -> String {
-    format!("slice-{}", start.0)
+/// `run-<first instant>-<first instant behind>-<unique>`, in microseconds.
+fn file_name(run: Interval) -> String {
+    format!("run-{}-{}-{}", run.from.0, run.to.0, unique_name())
 }
 
-fn slice_of(path: &str) -> Option<Timestamp> {
-    let name = path.rsplit('/').next()?.strip_prefix("slice-")?;
-    name.split('-').next()?.parse().ok().map(Timestamp)
+/// The slices that a file holds, by its name. Files of the first format (`slice-<start>-<unique>`) hold an hour.
+pub(super) fn range_of(file: &DataFile) -> Option<Interval> {
+    let instant = |text: &str| text.parse().ok().map(Timestamp);
+    let mut parts = file.name().split('-');
+    match parts.next()? {
+        "run" => Some(Interval { from: instant(parts.next()?)?, to: instant(parts.next()?)? }),
+        "slice" => instant(parts.next()?).map(|from| Interval { from, to: from.plus(HOUR_US) }),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -92,10 +158,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_name_tells_its_slice() {
-        let start = Timestamp(1_763_690_400_000_000);
-        let path = format!("day=2025-11-21/{}-0a1b.parquet", slice_label(start));
-        assert_eq!(slice_of(&path), Some(start));
-        assert_eq!(slice_of("day=2025-11-21/part-1.parquet"), None);
+    fn a_file_name_tells_its_slices() {
+        let run = Interval { from: Timestamp(1_763_690_400_000_000), to: Timestamp(1_763_691_000_000_000) };
+        let file = |name: &str| DataFile { path: format!("day=2025-11-21/{name}.parquet"), bytes: 1, rows: 1 };
+        assert_eq!(range_of(&file(&file_name(run))), Some(run));
+        let hour = Interval { from: run.from, to: run.from.plus(HOUR_US) };
+        assert_eq!(range_of(&file("slice-1763690400000000-23cdf04b00d8295b2d6ae23c69700462")), Some(hour));
+        assert_eq!(range_of(&file("part-1")), None);
     }
 }

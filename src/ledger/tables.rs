@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::columns::{ColumnError, Row};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use crate::columns::{ColumnError, Row, stored, stored_schema};
 use crate::delta::{Change, DeltaError, Marks, NewFile, Table};
-use crate::model::{Timestamp, fingerprint};
+use crate::model::fingerprint;
 use crate::store::Store;
 
 /// Why a settled table can't be read or written.
@@ -23,6 +26,35 @@ pub enum LedgerError {
         #[source]
         source: ColumnError,
     },
+    /// The store was made by a newer program.
+    #[error(
+        "the store was written by polymeter {written_by} (store format {found}); this one reads up to format {known}: use that version or a newer one"
+    )]
+    Newer {
+        /// Version that wrote it.
+        written_by: String,
+        /// Its format.
+        found: u32,
+        /// The newest format that this program knows.
+        known: u32,
+    },
+    /// A small object beside the tables.
+    #[error("{object} can't be read or written")]
+    Object {
+        /// Which.
+        object: String,
+        /// Why.
+        #[source]
+        source: object_store::Error,
+    },
+}
+
+impl LedgerError {
+    /// Whether the store was made by a newer program, so that trying again is no use.
+    #[must_use]
+    pub const fn is_newer(&self) -> bool {
+        matches!(self, Self::Newer { .. } | Self::Delta(DeltaError::Newer { .. }))
+    }
 }
 
 /// A table that only grows: rows are appended with the journal sequence they came from.
@@ -33,16 +65,20 @@ pub struct SideTable<R> {
 }
 
 /// Prefix of the marks that hold a writer's journal sequence.
-const JOURNAL_MARK: &str = "journal/";
+pub(super) const JOURNAL_MARK: &str = "journal/";
+
+/// Opens the table of `R` or creates it with ids stored as bytes.
+pub(super) async fn open_or_create<R: Row>(store: &Store) -> Result<Table, LedgerError> {
+    Ok(Table::open_or_create(store, R::TABLE, &stored_schema(&R::schema())).await?)
+}
 
 impl<R: Row + Send + 'static> SideTable<R> {
     /// Opens or creates the table.
     ///
     /// # Errors
-    /// The store fails.
+    /// The store fails, or the table is newer than this program.
     pub async fn open_or_create(store: &Store) -> Result<Self, LedgerError> {
-        let table = Table::open_or_create(store, R::TABLE, &R::schema()).await?;
-        Ok(Self { table, _rows: std::marker::PhantomData })
+        Ok(Self { table: open_or_create::<R>(store).await?, _rows: std::marker::PhantomData })
     }
 
     /// The Delta table.
@@ -51,7 +87,7 @@ impl<R: Row + Send + 'static> SideTable<R> {
         &self.table
     }
 
-    /// The Delta table, to move between versions.
+    /// The Delta table, to move between versions and to rearrange files.
     pub const fn table_mut(&mut self) -> &mut Table {
         &mut self.table
     }
@@ -69,38 +105,71 @@ impl<R: Row + Send + 'static> SideTable<R> {
     ///
     /// # Errors
     /// Nothing was appended.
-    pub async fn append(&mut self, rows: Vec<R>, writers: &BTreeMap<String, u64>) -> Result<u64, LedgerError> {
-        let add = write_by_day(&self.table, rows, "part").await?;
+    pub async fn append(&mut self, rows: &[&R], writers: &BTreeMap<String, u64>) -> Result<u64, LedgerError> {
+        let add = write_by_day(&self.table, rows).await?;
         let marks: Marks = writers
             .iter()
             .filter_map(|(writer, sequence)| Some((format!("{JOURNAL_MARK}{writer}"), i64::try_from(*sequence).ok()?)))
             .collect();
-        Ok(self.table.commit(Change { add, remove: Vec::new() }, &marks).await?)
+        Ok(self.table.commit(Change { add, ..Change::default() }, &marks).await?)
     }
 }
 
-/// Stores rows sorted by time, one file for each day. `label` starts the file names.
-pub async fn write_by_day<R: Row>(table: &Table, rows: Vec<R>, label: &str) -> Result<Vec<NewFile>, LedgerError> {
-    let mut days: BTreeMap<String, Vec<R>> = BTreeMap::new();
+/// Stores rows sorted by time, one file for each day.
+async fn write_by_day<R: Row>(table: &Table, rows: &[&R]) -> Result<Vec<NewFile>, LedgerError> {
+    let failed = |source| LedgerError::Columns { table: R::TABLE, source };
+    let mut days: BTreeMap<String, Vec<&R>> = BTreeMap::new();
     for row in rows {
         days.entry(row.instant().day().to_string()).or_default().push(row);
     }
     let mut files = Vec::with_capacity(days.len());
     for (day, mut rows) in days {
-        rows.sort_by_key(Row::instant);
-        let batch = R::encode(rows.iter()).map_err(|source| LedgerError::Columns { table: R::TABLE, source })?;
-        let first = rows.first().map_or(Timestamp(0), Row::instant);
-        let name = format!("{label}-{}", unique_name(&day, first));
-        files.push(table.write_file(&day, &name, batch).await?);
+        rows.sort_by_key(|row| row.instant());
+        let batch = R::encode(rows.iter().copied()).map_err(failed)?;
+        let batch = stored(&batch, table.schema()?.as_ref()).map_err(failed)?;
+        files.push(table.write_file(&day, &format!("part-{}", unique_name()), batch).await?);
     }
     Ok(files)
 }
 
+/// The rows of all batches; columns that were not read keep their defaults.
+pub(super) fn decoded<R: Row>(batches: &[RecordBatch]) -> Result<Vec<R>, LedgerError> {
+    let mut rows = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
+    for batch in batches {
+        let decoded = R::decode(batch);
+        rows.append(&mut decoded.map_err(|source| LedgerError::Columns { table: R::TABLE, source })?);
+    }
+    Ok(rows)
+}
+
+/// All batches as one, with exactly the columns and types that the table stores.
+pub(super) fn one_batch(batches: &[RecordBatch], schema: &SchemaRef) -> Result<RecordBatch, LedgerError> {
+    let joined = || -> Result<RecordBatch, ColumnError> {
+        let mut typed = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let mut columns = Vec::with_capacity(schema.fields().len());
+            for field in schema.fields() {
+                let column = batch.column_by_name(field.name()).ok_or(ColumnError::Missing)?;
+                // Readers may hand out views; nested types differ in field names only, which a cast can't change.
+                let same = column.data_type() == field.data_type();
+                columns.push(if same { column.clone() } else { arrow::compute::cast(column, field.data_type())? });
+            }
+            typed.push(RecordBatch::try_new(schema.clone(), columns)?);
+        }
+        Ok(arrow::compute::concat_batches(schema, &typed)?)
+    };
+    joined().map_err(|source| LedgerError::Columns { table: "rearranged", source })
+}
+
 /// File names must never repeat, not even after a crash between file and commit.
-fn unique_name(day: &str, first: Timestamp) -> String {
+pub(super) fn unique_name() -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let counter = COUNTER.fetch_add(1, Ordering::Relaxed).to_le_bytes();
     let process = std::process::id().to_le_bytes();
     let nanos = std::time::UNIX_EPOCH.elapsed().map(|age| age.as_nanos()).unwrap_or_default().to_le_bytes();
-    fingerprint([day.as_bytes(), &first.0.to_le_bytes(), &counter, &process, &nanos]).to_string()
+    let random = {
+        use std::hash::BuildHasher;
+        std::hash::RandomState::new().hash_one(counter).to_le_bytes()
+    };
+    fingerprint([counter.as_slice(), &process, &nanos, &random]).to_string()
 }

@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
+use datafusion::functions::encoding::expr_fn::encode;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, col, lit};
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
@@ -40,6 +41,14 @@ pub struct View {
     pub tail: Vec<Arc<Rows>>,
 }
 
+/// How rows that are there several times are shown once.
+#[derive(Clone, Copy)]
+struct Once {
+    id: &'static str,
+    /// The row with the latest of these is shown.
+    latest: Option<&'static str>,
+}
+
 impl View {
     /// The names of the tables.
     pub const TABLES: [&'static str; 4] = [Call::TABLE, Observation::TABLE, Quarantined::TABLE, ProviderMetric::TABLE];
@@ -65,14 +74,18 @@ impl View {
                 self.calls_provider(ledger).map_err(|source| scan(Call::TABLE, source))?
             }
             Observation::TABLE => {
-                self.with_tail(self.archive.table(), context, None, |rows| &rows.observations).await?
+                let tail = || self.tail.iter().flat_map(|rows| rows.observations.iter().map(Arc::as_ref));
+                self.with_tail(self.archive.table(), context, None, tail().collect()).await?
             }
             Quarantined::TABLE => {
-                self.with_tail(self.quarantine.table(), context, Some("quarantine_id"), |rows| &rows.quarantined)
-                    .await?
+                let tail = || self.tail.iter().flat_map(|rows| &rows.quarantined);
+                let once = Once { id: "quarantine_id", latest: Some("resolved_at") };
+                self.with_tail(self.quarantine.table(), context, Some(once), tail().collect()).await?
             }
             ProviderMetric::TABLE => {
-                self.with_tail(self.metrics.table(), context, Some("metric_id"), |rows| &rows.metrics).await?
+                let tail = || self.tail.iter().flat_map(|rows| &rows.metrics);
+                let once = Once { id: "metric_id", latest: None };
+                self.with_tail(self.metrics.table(), context, Some(once), tail().collect()).await?
             }
             _ => return Ok(None),
         }))
@@ -96,19 +109,19 @@ impl View {
         &self,
         table: &Table,
         context: &SessionContext,
-        once: Option<&str>,
-        rows: impl Fn(&Rows) -> &Vec<R>,
+        once: Option<Once>,
+        tail: Vec<&R>,
     ) -> Result<Arc<dyn TableProvider>, LedgerError> {
         let stored = table.provider(context).await?;
-        let tail: Vec<&R> = self.tail.iter().flat_map(|tail| rows(tail)).collect();
         let tail = with_day::<R>(&tail)?;
         let plan = || {
             let tail = MemTable::try_new(with_day_schema::<R>(), vec![vec![tail]])?;
             let both = select::<R>(stored, None)?.union(select::<R>(Arc::new(tail), None)?.build()?)?;
-            let Some(id) = once else { return both.build() };
+            let Some(Once { id, latest }) = once else { return both.build() };
             // Delivered twice, or in the tail and already in the table: shown once.
             let columns = both.schema().columns().into_iter().map(Expr::Column).collect();
-            both.distinct_on(vec![col(id)], columns, None)?.build()
+            let order = latest.map(|latest| vec![col(id).sort(true, true), col(latest).sort(false, false)]);
+            both.distinct_on(vec![col(id)], columns, order)?.build()
         };
         let plan = plan().map_err(|source| scan(R::TABLE, source))?;
         Ok(Arc::new(datafusion::datasource::ViewTable::new(plan, None)))
@@ -139,12 +152,18 @@ fn select<R: Row>(
             Ok(stored) if stored.data_type() == field.data_type() || field.data_type().is_nested() => {
                 col(name.as_str())
             }
+            // Ids are stored as bytes and shown as text.
+            Ok(stored) if is_bytes(stored.data_type()) => encode(col(name.as_str()), lit("hex")).alias(name.as_str()),
             Ok(_) => cast(col(name.as_str()), field.data_type().clone()).alias(name.as_str()),
             // A column younger than the table.
             Err(_) => cast(lit(ScalarValue::Null), field.data_type().clone()).alias(name.as_str()),
         }
     });
     plan.project(expressions)
+}
+
+const fn is_bytes(stored: &DataType) -> bool {
+    matches!(stored, DataType::Binary | DataType::BinaryView | DataType::LargeBinary)
 }
 
 /// The stored columns of `R` and the partition column.

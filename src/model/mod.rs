@@ -9,6 +9,7 @@ mod normalized;
 mod observation;
 mod outcome;
 pub mod platform;
+mod slice;
 mod time;
 mod usage;
 
@@ -19,5 +20,6 @@ pub use money::{MONEY_PRECISION, MONEY_SCALE, Money};
 pub use normalized::{Normalized, Quarantined, RecordRef, Reject, Rows, judge};
 pub use observation::{Observation, Tags, Witness};
 pub use outcome::Outcome;
+pub use slice::{Interval, SLICE_US, runs};
 pub use time::{HOUR_US, MINUTE_US, SECOND_US, Timestamp};
 pub use usage::{Usage, UsageError, UsageStatus};

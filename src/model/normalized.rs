@@ -1,5 +1,7 @@
 //! What a normalizer makes of one record, and the rows that travel through the journal.
 
+use std::sync::Arc;
+
 use super::{HOUR_US, Observation, ProviderMetric, RecordId, Timestamp, fingerprint};
 
 /// Where a record was read: enough to find it again.
@@ -61,6 +63,8 @@ pub struct Quarantined {
     pub reason: String,
     /// What exactly.
     pub detail: String,
+    /// When the record was read again and taken in; `None` while it is still set aside.
+    pub resolved_at: Option<Timestamp>,
 }
 
 impl Quarantined {
@@ -79,6 +83,7 @@ impl Quarantined {
             bytes,
             reason: reject.reason.to_owned(),
             detail: reject.detail,
+            resolved_at: None,
         }
     }
 }
@@ -86,8 +91,8 @@ impl Quarantined {
 /// Rows of all kinds that one commit carries.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
-    /// What sources said about calls.
-    pub observations: Vec<Observation>,
+    /// What sources said about calls; shared with whoever merges them.
+    pub observations: Vec<Arc<Observation>>,
     /// Providers' counters.
     pub metrics: Vec<ProviderMetric>,
     /// Records set aside.
@@ -105,6 +110,14 @@ impl Rows {
     #[must_use]
     pub const fn len(&self) -> usize {
         self.observations.len() + self.metrics.len() + self.quarantined.len()
+    }
+
+    /// About how many bytes these rows take in memory.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        // Texts and tags of a row lie beside it and are about as large again.
+        let observations = self.observations.len() * size_of::<Observation>() * 2;
+        observations + (self.metrics.len() + self.quarantined.len()) * 1024
     }
 
     /// Takes over all rows of `other`.

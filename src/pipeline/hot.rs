@@ -5,17 +5,18 @@
 //! observation is part of a ledger row belongs to the ledger until the next settle, whatever a late witness says about
 //! its start; a call that was hot at the last settle stays here until the next, even if its start moves back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
+use super::{MARGIN_US, RecentKeys};
 use crate::ledger::{LedgerError, with_day};
-use crate::model::{Call, Observation, Timestamp};
+use crate::model::{Call, Observation, RecordId, Timestamp};
 use crate::settle::{LinkKey, Rules, link_keys, settle};
 
 /// Groups whose calls share one batch.
-const CHUNK_GROUPS: usize = 1024;
+const CHUNK_GROUPS: usize = 256;
 
 /// Where an observation stood at the last settle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +27,13 @@ enum Standing {
     InLedger,
     /// Part of a call that was shown here, whatever the horizon is now.
     Hot,
+    /// It may belong to a call of the ledger whose observations are no longer in memory: the next settle tells.
+    Held,
 }
 
 #[derive(Debug)]
 struct Group {
     members: Vec<(Arc<Observation>, Standing)>,
-    calls: Option<Vec<Call>>,
     chunk: usize,
 }
 
@@ -48,49 +50,67 @@ pub struct HotSet {
     by_key: HashMap<LinkKey, usize>,
     chunks: Vec<Chunk>,
     horizon: Option<Timestamp>,
+    /// Observations in memory.
+    members: usize,
+    /// Of settled observations that had to leave the memory, what later ones could be linked by.
+    forgotten: RecentKeys,
 }
 
 impl HotSet {
-    /// Takes in an observation that no settle has seen.
-    pub fn add(&mut self, observation: Arc<Observation>) {
-        self.insert(observation, Standing::New);
+    /// Takes in an observation that no settle has seen; true if a settle has to say what becomes of it.
+    pub fn add(&mut self, observation: Arc<Observation>) -> bool {
+        let late = self.horizon.is_some_and(|horizon| observation.ts < horizon);
+        if self.horizon.is_some_and(|horizon| observation.ts < horizon.plus(-MARGIN_US)) {
+            // Too old to belong to anything that is shown here.
+            return true;
+        }
+        let held = self.forgotten.concern(&observation);
+        self.insert(observation, if held { Standing::Held } else { Standing::New });
+        late || held
+    }
+
+    /// Number of observations in memory.
+    #[must_use]
+    pub const fn members(&self) -> usize {
+        self.members
     }
 
     /// Starts from what was settled before: `archived` observations and the horizon they were settled with.
     #[must_use]
-    pub fn from_archive(archived: Vec<Arc<Observation>>, horizon: Option<Timestamp>, rules: &Rules) -> Self {
+    pub fn from_archive(
+        archived: Vec<Arc<Observation>>,
+        horizon: Option<Timestamp>,
+        room: usize,
+        rules: &Rules,
+    ) -> Self {
         let mut hot = Self { horizon, ..Self::default() };
         for observation in archived {
             hot.insert(observation, Standing::Hot);
         }
-        hot.settled(horizon, i64::MAX, rules, |_| true);
+        hot.settled(horizon, room, rules, |_| true);
         hot
     }
 
-    /// After a settle up to `horizon`: `is_settled` tells which observations it saw. Forgets what lies more than
-    /// `keep_us` before the horizon.
+    /// After a settle up to `horizon`: `is_settled` tells which observations it saw. Forgets what lies too far before the
+    /// horizon to be linked to later calls, and earlier if there is no `room`: of that only the keys are kept.
     pub fn settled(
         &mut self,
         horizon: Option<Timestamp>,
-        keep_us: i64,
+        room: usize,
         rules: &Rules,
         is_settled: impl Fn(&Observation) -> bool,
     ) {
+        let oldest = horizon.map(|horizon| horizon.plus(-MARGIN_US));
+        let cut = horizon.map(|horizon| self.cut(horizon, room));
         let groups = std::mem::take(&mut self.groups);
         let previous = self.horizon;
-        *self = Self { horizon, ..Self::default() };
-        let oldest = horizon.map(|horizon| horizon.plus(keep_us.saturating_neg()));
+        let mut forgotten = std::mem::take(&mut self.forgotten);
+        if let Some(oldest) = oldest {
+            forgotten.forget_before(oldest);
+        }
+        *self = Self { horizon, forgotten, ..Self::default() };
         for group in groups.into_iter().flatten() {
-            let seen: Vec<_> =
-                group.members.iter().map(|(member, _)| member).filter(|member| is_settled(member)).cloned().collect();
-            let before = |ts: Timestamp| horizon.is_some_and(|horizon| ts < horizon);
-            let calls = settle(&seen, rules, Timestamp(0));
-            let in_ledger: std::collections::HashSet<_> = calls
-                .iter()
-                .filter(|settled| before(settled.call.ts))
-                .flat_map(|settled| &settled.members)
-                .copied()
-                .collect();
+            let in_ledger = in_ledger(&group.members, horizon, rules, &is_settled);
             for (member, _) in group.members {
                 if oldest.is_some_and(|oldest| member.ts < oldest) {
                     continue;
@@ -102,8 +122,25 @@ impl HotSet {
                     (true, true) => Standing::InLedger,
                     (true, false) => Standing::Hot,
                 };
-                self.insert(member, standing);
+                if standing == Standing::InLedger && cut.is_some_and(|cut| member.ts < cut) {
+                    self.forgotten.add(&member);
+                } else {
+                    self.insert(member, standing);
+                }
             }
+        }
+    }
+
+    /// Settled observations before this instant leave the memory, so that about `room` are left.
+    fn cut(&self, horizon: Timestamp, room: usize) -> Timestamp {
+        let members = || self.groups.iter().flatten().flat_map(|group| &group.members).map(|(member, _)| member.ts);
+        let mut settled: Vec<Timestamp> = members().filter(|ts| *ts < horizon).collect();
+        let hot = self.members - settled.len();
+        let keep = room.saturating_sub(hot);
+        match settled.len().checked_sub(keep) {
+            None | Some(0) => Timestamp(i64::MIN),
+            Some(excess) if excess >= settled.len() => horizon,
+            Some(excess) => *settled.select_nth_unstable(excess).1,
         }
     }
 
@@ -131,6 +168,7 @@ impl HotSet {
             });
             if !again {
                 group.members.push((observation, standing));
+                self.members += 1;
             }
         }
     }
@@ -144,7 +182,7 @@ impl HotSet {
         if let Some(chunk) = self.chunks.last_mut() {
             chunk.groups.push(index);
         }
-        self.groups.push(Some(Group { members: Vec::new(), calls: None, chunk }));
+        self.groups.push(Some(Group { members: Vec::new(), chunk }));
         index
     }
 
@@ -162,11 +200,10 @@ impl HotSet {
     }
 
     fn touch(&mut self, index: usize) {
-        if let Some(Some(group)) = self.groups.get_mut(index) {
-            group.calls = None;
-            if let Some(chunk) = self.chunks.get_mut(group.chunk) {
-                chunk.batch = None;
-            }
+        if let Some(Some(group)) = self.groups.get(index)
+            && let Some(chunk) = self.chunks.get_mut(group.chunk)
+        {
+            chunk.batch = None;
         }
     }
 
@@ -177,26 +214,37 @@ impl HotSet {
     pub fn batches(&mut self, rules: &Rules, now: Timestamp) -> Result<(Vec<RecordBatch>, usize), LedgerError> {
         let Self { groups, chunks, horizon, .. } = self;
         for chunk in chunks.iter_mut().filter(|chunk| chunk.batch.is_none()) {
-            let mut calls: Vec<&Call> = Vec::new();
-            for index in &chunk.groups {
-                if let Some(Some(group)) = groups.get_mut(*index)
-                    && group.calls.is_none()
-                {
-                    group.calls = Some(shown(&group.members, *horizon, rules, now));
-                }
-            }
-            for index in &chunk.groups {
-                if let Some(Some(group)) = groups.get(*index) {
-                    calls.extend(group.calls.iter().flatten());
-                }
-            }
-            chunk.batch = Some(with_day::<Call>(&calls)?);
+            // Computed anew rather than kept: a batch is a third of what its calls take.
+            let groups = chunk.groups.iter().filter_map(|index| groups.get(*index)?.as_ref());
+            let calls: Vec<Call> = groups.flat_map(|group| shown(&group.members, *horizon, rules, now)).collect();
+            chunk.batch = Some(with_day::<Call>(&calls.iter().collect::<Vec<_>>())?);
         }
         let batches: Vec<_> =
             chunks.iter().filter_map(|chunk| chunk.batch.clone()).filter(|batch| batch.num_rows() > 0).collect();
         let calls = batches.iter().map(RecordBatch::num_rows).sum();
         Ok((batches, calls))
     }
+}
+
+/// Which members of a group are part of calls that the ledger holds.
+fn in_ledger(
+    members: &[(Arc<Observation>, Standing)],
+    horizon: Option<Timestamp>,
+    rules: &Rules,
+    is_settled: &impl Fn(&Observation) -> bool,
+) -> HashSet<RecordId> {
+    let before = |ts: Timestamp| horizon.is_some_and(|horizon| ts < horizon);
+    let seen = || members.iter().map(|(member, _)| member).filter(|member| is_settled(member));
+    // Most groups lie on one side of the horizon, and so do their calls.
+    if seen().all(|member| before(member.ts)) {
+        return seen().map(|member| member.observation_id).collect();
+    }
+    if !seen().any(|member| before(member.ts)) {
+        return HashSet::new();
+    }
+    let seen: Vec<_> = seen().cloned().collect();
+    let calls = settle(&seen, rules, Timestamp(0));
+    calls.into_iter().filter(|settled| before(settled.call.ts)).flat_map(|settled| settled.members).collect()
 }
 
 /// The calls of a group that the ledger does not hold and that it is time to show.
@@ -206,6 +254,9 @@ fn shown(
     rules: &Rules,
     now: Timestamp,
 ) -> Vec<Call> {
+    if members.iter().all(|(_, standing)| *standing == Standing::InLedger) {
+        return Vec::new();
+    }
     let standing: HashMap<_, _> = members.iter().map(|(member, standing)| (member.observation_id, *standing)).collect();
     let observations: Vec<_> = members.iter().map(|(member, _)| Arc::clone(member)).collect();
     settle(&observations, rules, now)
@@ -214,7 +265,7 @@ fn shown(
             let any = |wanted| settled.members.iter().any(|member| standing.get(member) == Some(&wanted));
             let newer = horizon.is_none_or(|horizon| settled.call.ts >= horizon);
             // Late and unknown to the ledger: it shows up with the next settle, at once and whole.
-            !any(Standing::InLedger) && (newer || any(Standing::Hot))
+            !any(Standing::InLedger) && !any(Standing::Held) && (newer || any(Standing::Hot))
         })
         .map(|settled| settled.call)
         .collect()

@@ -92,7 +92,7 @@ impl Ingest {
     pub async fn bytes(&self, object: &str, bytes: Vec<u8>) -> Result<Totals, IngestError> {
         let reading = self.reading(object.to_owned(), self.clock.now(), false);
         let reader = Box::new(std::io::Cursor::new(bytes));
-        Ok(self.take_in(reading, reader, 0, |_| Positions::new(), |_| {}).await?.totals)
+        Ok(self.take_in(reading, reader, 0, |_| Positions::default(), |_| {}).await?.totals)
     }
 
     fn reading(&self, object: String, object_time: Timestamp, growing: bool) -> Reading {
@@ -115,7 +115,7 @@ impl Ingest {
         while let Some(rows) = inbox.recv().await {
             on_rows(&rows);
             if let Some(earlier) = last.replace(rows) {
-                self.journal.append(earlier, Positions::new()).await.map_err(PipelineError::from)?;
+                self.journal.append_patiently(earlier, Positions::default()).await.map_err(PipelineError::from)?;
             }
         }
         let totals = work.await.map_err(|_| PipelineError::Stopped)?;
@@ -123,7 +123,7 @@ impl Ingest {
         let positions = positions(totals);
         let rows = last.unwrap_or_default();
         if !rows.is_empty() || !positions.is_empty() {
-            self.journal.append(rows, positions).await.map_err(PipelineError::from)?;
+            self.journal.append_patiently(rows, positions).await.map_err(PipelineError::from)?;
         }
         count(self.format.name(), totals.totals);
         Ok(totals)
@@ -254,7 +254,7 @@ pub fn sort(
         match normalized {
             Normalized::Observation(observation) => {
                 totals.observations += 1;
-                rows.observations.push(*observation);
+                rows.observations.push(Arc::from(observation));
             }
             Normalized::Metric(metric) => {
                 totals.metrics += 1;

@@ -1,32 +1,34 @@
-//! The state of a store at one moment, from its tables and its journal: for the start of the daemon and for processes
-//! that only read.
+//! The state of a store at one moment, from its tables and its journal: for the start of the daemon, for a process that
+//! has lost the thread, and for processes that only read.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{HotSet, MARGIN_US, PipelineError, Tables};
-use crate::journal::{Commit, Follower, Tail};
+use crate::journal::{Commit, JournalError, Tail, read_tail};
 use crate::ledger::{LedgerError, View};
-use crate::model::{Observation, Timestamp};
-use crate::settle::Rules;
+use crate::model::{Interval, Observation, Timestamp};
+use crate::settle::{News, Rules};
 use crate::store::Store;
 
 /// Tries to read a moment while another process settles.
 const ATTEMPTS: usize = 20;
 
-/// A store's state: tables, what is hot of the archive, and the journal's tail beyond it.
+/// A store's state: tables, what is hot of the archive, and what the ledger does not cover yet.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The tables; the archive at the version that the ledger was computed from.
+    /// The tables.
     pub tables: Tables,
     /// The horizon of the ledger.
     pub horizon: Option<Timestamp>,
-    /// Archived observations that hot calls may be made of.
+    /// Archived observations that hot calls may be made of and that the ledger covers.
     pub recent: Vec<Arc<Observation>>,
-    /// Journal objects beyond the archive.
+    /// Journal objects that the ledger does not cover.
     pub tail: Vec<Commit>,
     /// Highest sequence seen of each writer.
     pub seen: Tail,
+    /// Highest sequence of each writer that the archive holds.
+    pub archived: Tail,
 }
 
 impl Loaded {
@@ -37,50 +39,61 @@ impl Loaded {
     pub async fn read(store: &Store) -> Result<Self, PipelineError> {
         let mut attempt = 1;
         loop {
-            let loaded = Self::read_once(store).await;
-            let mut calls = match &loaded {
-                Ok(loaded) => loaded.tables.calls.clone(),
-                Err(_) if attempt < ATTEMPTS => {
+            let loaded = Self::read_once(store, attempt == ATTEMPTS).await;
+            match &loaded {
+                Ok(loaded) if attempt == ATTEMPTS || !loaded.is_old().await? => {}
+                Err(PipelineError::Ledger(error)) if error.is_newer() => {}
+                Err(PipelineError::Journal(JournalError::Newer { .. })) => {}
+                Err(_) if attempt == ATTEMPTS => {}
+                _ => {
                     attempt += 1;
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
-                Err(_) => return loaded,
-            };
-            let version = calls.table().version();
-            calls.table_mut().refresh().await.map_err(LedgerError::from)?;
-            if calls.table().version() == version || attempt == ATTEMPTS {
-                return loaded;
             }
-            attempt += 1;
+            return loaded;
         }
     }
 
-    async fn read_once(store: &Store) -> Result<Self, PipelineError> {
-        let mut tables = Tables::open(store).await?;
-        let basis = tables.calls.basis().await?;
-        // The ledger was computed from this version; what came later is still in the journal.
-        let version = basis.map_or(0, |(version, _)| version);
-        tables.archive.table_mut().load_version(version).await.map_err(LedgerError::from)?;
-        let horizon = basis.map(|(_, horizon)| horizon);
-        let recent = match horizon {
-            Some(horizon) => tables.archive.read(horizon.plus(-2 * MARGIN_US), Timestamp(i64::MAX)).await?,
-            None => Vec::new(),
-        };
-        let mut follower = Follower::new(store.clone(), tables.watermarks(store).await?, None);
-        let tail = follower.poll().await?;
-        let seen = follower.seen().clone();
-        Ok(Self { tables, horizon, recent: recent.into_iter().map(Arc::new).collect(), tail, seen })
+    async fn is_old(&self) -> Result<bool, LedgerError> {
+        Ok(self.tables.calls.table().is_behind().await?)
     }
 
-    /// The hot set of this moment.
-    #[must_use]
-    pub fn hot(&self, rules: &Rules) -> HotSet {
-        let mut hot = HotSet::from_archive(self.recent.clone(), self.horizon, rules);
-        for commit in &self.tail {
-            for observation in &commit.rows.observations {
-                hot.add(Arc::new(observation.clone()));
+    async fn read_once(store: &Store, last_try: bool) -> Result<Self, PipelineError> {
+        let tables = Tables::open(store).await?;
+        let horizon = tables.horizon().await?;
+        let mut covered = tables.covered(store).await?;
+        let (tail, seen) = loop {
+            match read_tail(store, &covered, usize::MAX).await {
+                // Neither journal nor ledger has it, and waiting did not help.
+                Err(JournalError::Gap { writer, sequence }) if last_try => {
+                    tracing::error!(journal.writer = %writer, sequence, "a journal object is missing that was never settled");
+                    crate::telemetry::metrics::journal_damaged();
+                    covered.insert(writer, sequence);
+                }
+                read => break read?,
             }
+        };
+        let archived = tables.archived(seen.keys().map(String::as_str)).await?;
+        let recent = match horizon {
+            Some(horizon) => {
+                let near = Interval { from: horizon.plus(-MARGIN_US), to: Timestamp(i64::MAX) };
+                let read = tables.archive.read(near).await?.into_iter().map(Arc::new).collect();
+                // What the archive holds beyond the ledger is in the tail too.
+                let ahead = tail.iter().filter(|commit| archived.get(&*commit.writer) >= Some(&commit.sequence));
+                News::of(ahead.flat_map(|commit| &commit.rows.observations)).known(read)
+            }
+            None => Vec::new(),
+        };
+        Ok(Self { tables, horizon, recent, tail, seen, archived })
+    }
+
+    /// The hot set of this moment, with room for about `room` observations.
+    #[must_use]
+    pub fn hot(&self, room: usize, rules: &Rules) -> HotSet {
+        let mut hot = HotSet::from_archive(self.recent.clone(), self.horizon, room, rules);
+        for observation in self.tail.iter().flat_map(|commit| &commit.rows.observations) {
+            hot.add(Arc::clone(observation));
         }
         hot
     }
@@ -92,6 +105,6 @@ impl Loaded {
 /// The store fails.
 pub async fn load_view(store: &Store, rules: &Rules, now: Timestamp) -> Result<View, PipelineError> {
     let loaded = Loaded::read(store).await?;
-    let (hot, _) = loaded.hot(rules).batches(rules, now)?;
-    Ok(loaded.tables.view(loaded.horizon, hot, &loaded.tail))
+    let (hot, _) = loaded.hot(usize::MAX, rules).batches(rules, now)?;
+    Ok(loaded.tables.view(loaded.horizon, hot, &loaded.tail, &loaded.archived))
 }

@@ -1,47 +1,77 @@
 //! The meter: one task that owns the hot set and the tail, takes in every commit (its own at once, other writers' by
 //! following their journals), settles when it holds the role, and swaps the view that queries read.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval};
-use tracing::{error, warn};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tracing::{error, info, warn};
 
-use super::{HotSet, Loaded, MARGIN_US, PipelineError, SettleOutcome, Tables};
+use super::{Loaded, PipelineError, Portion, Settled, Settler, Tables};
 use crate::clock::Clock;
-use crate::journal::{Commit, Follower};
-use crate::ledger::View;
-use crate::model::{MINUTE_US, RecordId, Timestamp};
+use crate::journal::{Commit, Follower, JournalError, Tail};
+use crate::ledger::{Retention, View};
+use crate::model::{MINUTE_US, RecordId, SLICE_US, Timestamp};
+use crate::pipeline::HotSet;
 use crate::settle::Rules;
 use crate::store::Store;
 use crate::telemetry::metrics;
 
 /// The view that queries read; swapped whole.
 pub type SharedView = Arc<ArcSwap<View>>;
+/// Set while what is not settled fills the memory; whoever appends to the journal looks at it.
+pub type Brake = Arc<AtomicBool>;
 
 /// Shortest time between two swaps of the view.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+/// Pause between two looks at whether another process has settled.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Tail rows at which a settle starts whatever the clock says.
 const TAIL_LIMIT_ROWS: usize = 200_000;
+/// Tail rows beyond which nothing more is taken in until a settle has caught up.
+const BRAKE_ROWS: usize = 1_000_000;
+/// Pause after a settle that failed or that another process may do.
+const REST: Duration = Duration::from_secs(2);
+/// The horizon never comes closer to now than this.
+const LEAST_HOT_US: i64 = MINUTE_US;
 
 /// How a meter works.
 #[derive(Clone, Copy, Debug)]
 pub struct MeterOptions {
-    /// Whether this process settles; only one may for a store on a local disk.
+    /// Whether this process takes the settle role when it is free.
     pub settles: bool,
     /// Time between two settles when nothing is late.
     pub settle_every: Duration,
     /// How far the horizon stays behind now, microseconds.
     pub hot_us: i64,
+    /// Observations to keep in memory; with more the horizon moves closer.
+    pub hot_rows: usize,
+    /// What is kept for how long.
+    pub retention: Retention,
 }
 
 impl Default for MeterOptions {
     fn default() -> Self {
-        Self { settles: true, settle_every: Duration::from_secs(60), hot_us: 15 * MINUTE_US }
+        Self {
+            settles: true,
+            settle_every: Duration::from_secs(60),
+            hot_us: 15 * MINUTE_US,
+            hot_rows: 250_000,
+            retention: Retention::default(),
+        }
+    }
+}
+
+impl MeterOptions {
+    /// How long a holder of the settle role may show no sign of life.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        (self.settle_every * 3).clamp(Duration::from_secs(5), Duration::from_secs(180))
     }
 }
 
@@ -58,7 +88,8 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Reads the state of the store, starts the task, and returns when the first view stands.
+    /// Reads the state of the store, starts the task, and returns when the first view stands. Commits of the writer `own`
+    /// come through `commits`, those of others are followed in the store.
     ///
     /// # Errors
     /// The store fails.
@@ -68,38 +99,45 @@ impl Meter {
         clock: Arc<dyn Clock>,
         options: MeterOptions,
         commits: mpsc::UnboundedReceiver<Commit>,
-        own_writer: Option<Arc<str>>,
+        own: Option<Arc<str>>,
+        brake: Brake,
     ) -> Result<Self, PipelineError> {
+        let mut settler = Settler::new(store, Tables::open(store).await?, options.retention, options.lease());
+        if options.settles {
+            work_off(&mut settler, &rules, &*clock, options).await?;
+        }
         let loaded = Loaded::read(store).await?;
-        let hot = loaded.hot(&rules);
-        let follower = Follower::new(store.clone(), loaded.seen.clone(), own_writer);
-        let shown = loaded.tables.clone();
-        let mut newest = loaded.tables;
-        newest.refresh().await?;
-        let unsettled = if options.settles { newest.unsettled(store).await? } else { BTreeSet::new() };
-        let placeholder = shown.view(loaded.horizon, Vec::new(), &loaded.tail);
-        let view: SharedView = Arc::new(ArcSwap::from_pointee(placeholder));
-        let late = loaded.horizon.is_some_and(|horizon| is_late(&loaded.tail, horizon)) || !unsettled.is_empty();
+        settler.tables = loaded.tables.clone();
+        let view: SharedView = Arc::new(ArcSwap::from_pointee(loaded.tables.view(None, Vec::new(), &[], &Tail::new())));
+        let follower = Follower::new(store.clone(), loaded.seen.clone(), own.clone());
+        let hot = loaded.hot(options.hot_rows, &rules);
+        let late = loaded.horizon.is_some_and(|horizon| is_late(&loaded.tail, horizon));
         let mut task = Task {
             store: store.clone(),
             rules,
             clock,
             options,
+            own,
             follower,
             hot,
+            own_seen: 0,
             tail: loaded.tail,
-            shown,
-            newest,
+            archived: loaded.archived,
+            shown: loaded.tables,
             horizon: loaded.horizon,
-            unsettled,
+            settler: Some(settler),
             late,
             dirty: true,
             view: Arc::clone(&view),
+            brake,
             running: None,
             waiting: Vec::new(),
             last_settle: Instant::now(),
             last_took: Duration::ZERO,
+            last_publish: Instant::now(),
+            rest_until: Instant::now(),
         };
+        task.own_seen = task.own.as_ref().and_then(|own| task.follower.seen().get(&**own).copied()).unwrap_or(0);
         task.publish();
         let (orders, inbox) = mpsc::channel(16);
         #[expect(clippy::disallowed_methods, reason = "ended and awaited through Meter::stop")]
@@ -134,6 +172,22 @@ impl Meter {
     }
 }
 
+/// A journal that is longer than the memory should hold (an import died) is settled in portions first.
+async fn work_off(
+    settler: &mut Settler,
+    rules: &Arc<Rules>,
+    clock: &dyn Clock,
+    options: MeterOptions,
+) -> Result<(), PipelineError> {
+    loop {
+        match settler.settle_portion(TAIL_LIMIT_ROWS, clock.now(), options.hot_us, rules, true).await {
+            Ok(Portion::Settled(rows)) => info!(rows, "settled a part of a long journal"),
+            Ok(Portion::Small) | Err(PipelineError::RoleTaken) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 fn is_late(tail: &[Commit], horizon: Timestamp) -> bool {
     tail.iter().any(|commit| commit.rows.observations.iter().any(|observation| observation.ts < horizon))
 }
@@ -141,18 +195,16 @@ fn is_late(tail: &[Commit], horizon: Timestamp) -> bool {
 /// Who waits for a settle.
 type Waiting = Vec<oneshot::Sender<Result<(), String>>>;
 
-/// A settle under way.
+/// A settle under way. The settler travels with it.
 struct Running {
-    settling: JoinHandle<Result<SettleOutcome, PipelineError>>,
-    /// Commits of the tail that it took.
-    taken: usize,
+    settling: JoinHandle<(Settler, Result<Settled, PipelineError>)>,
     waiting: Waiting,
 }
 
 /// A settle that has ended.
 struct Ended {
-    outcome: Result<SettleOutcome, PipelineError>,
-    taken: usize,
+    /// Nothing if its task died.
+    outcome: Option<(Settler, Result<Settled, PipelineError>)>,
     waiting: Waiting,
 }
 
@@ -161,34 +213,43 @@ struct Task {
     rules: Arc<Rules>,
     clock: Arc<dyn Clock>,
     options: MeterOptions,
+    own: Option<Arc<str>>,
     follower: Follower,
     hot: HotSet,
+    /// Highest sequence of our own writer that is in the tail or settled.
+    own_seen: u64,
+    /// What the ledger of the view does not cover.
     tail: Vec<Commit>,
+    /// Of the tail, what the archive of the view holds already.
+    archived: Tail,
     /// The tables as the view shows them.
     shown: Tables,
-    /// The tables to settle on.
-    newest: Tables,
     horizon: Option<Timestamp>,
-    unsettled: BTreeSet<Timestamp>,
+    /// Nothing while it settles.
+    settler: Option<Settler>,
     late: bool,
     dirty: bool,
     view: SharedView,
+    brake: Brake,
     running: Option<Running>,
     waiting: Waiting,
     last_settle: Instant,
     last_took: Duration,
+    last_publish: Instant,
+    /// After a settle that could not be.
+    rest_until: Instant,
 }
 
 impl Task {
     async fn run(mut self, mut commits: mpsc::UnboundedReceiver<Commit>, mut inbox: mpsc::Receiver<Order>) {
         let follow_every =
             if self.store.local().is_some() { Duration::from_millis(200) } else { Duration::from_secs(1) };
-        let mut follow = interval(follow_every);
-        let mut publish = interval(PUBLISH_EVERY);
+        let (mut follow, mut watch) = (interval(follow_every), interval(WATCH_EVERY));
         follow.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        publish.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut own_open = true;
         let stopped = loop {
+            let publish_at = self.last_publish + PUBLISH_EVERY;
             tokio::select! {
                 commit = commits.recv(), if own_open => match commit {
                     Some(commit) => self.take(commit),
@@ -207,18 +268,21 @@ impl Task {
                     None => break None,
                 },
                 _ = follow.tick() => self.poll_others().await,
-                _ = publish.tick() => {
-                    if self.dirty {
-                        self.publish();
-                    }
-                }
-                outcome = settled(&mut self.running) => self.finish(outcome),
+                _ = watch.tick() => self.watch().await,
+                () = sleep_until(publish_at), if self.dirty => self.publish(),
+                ended = settled(&mut self.running) => self.finish(ended).await,
             }
             self.maybe_settle();
         };
         if self.running.is_some() {
-            let outcome = settled(&mut self.running).await;
-            self.finish(outcome);
+            let ended = settled(&mut self.running).await;
+            self.finish(ended).await;
+        }
+        if let Some(settler) = &mut self.settler {
+            let mut tables = settler.tables.clone();
+            if let Err(error) = settler.role.release(&mut tables).await {
+                warn!(error = %error, "the settle role could not be given back, others wait for the lease to end");
+            }
         }
         if let Some(done) = stopped {
             // The one who asked may have gone.
@@ -227,21 +291,99 @@ impl Task {
     }
 
     fn take(&mut self, commit: Commit) {
+        if self.own.as_deref() == Some(&*commit.writer) {
+            if commit.sequence <= self.own_seen {
+                return;
+            }
+            self.own_seen = commit.sequence;
+        }
         for observation in &commit.rows.observations {
-            self.hot.add(Arc::new(observation.clone()));
-            self.late |= self.horizon.is_some_and(|horizon| observation.ts < horizon);
+            self.late |= self.hot.add(Arc::clone(observation));
         }
         // An import ends with an empty object and waits until it is settled.
         self.late |= commit.rows.is_empty();
         self.dirty = true;
         self.tail.push(commit);
+        self.brake.store(self.tail_rows() > BRAKE_ROWS, Ordering::Relaxed);
     }
 
     async fn poll_others(&mut self) {
         match self.follower.poll().await {
             Ok(commits) => commits.into_iter().for_each(|commit| self.take(commit)),
+            // Another process settled and trimmed what was not read here yet: it is in the tables.
+            Err(JournalError::Gap { writer, sequence }) => {
+                self.reload().await;
+                if self.follower.seen().get(&writer).copied().unwrap_or(0) < sequence {
+                    self.follower.skip_to(&writer, sequence + 1);
+                }
+            }
             Err(error) => warn!(error = %error, "journal can't be followed, will retry"),
         }
+    }
+
+    /// Whether another process has settled: then its tables are shown.
+    async fn watch(&mut self) {
+        let Some(settler) = self.settler.as_mut().filter(|_| self.running.is_none()) else { return };
+        settler.role.yield_to_others();
+        let (mut tables, before) = (self.shown.clone(), self.shown.calls.table().version());
+        let newer = async {
+            if !tables.calls.table().is_behind().await? {
+                return Ok(false);
+            }
+            tables.refresh().await?;
+            Ok::<_, crate::ledger::LedgerError>(tables.calls.table().version() > before)
+        };
+        match newer.await {
+            Ok(false) => {}
+            Ok(true) => {
+                settler.tables = tables.clone();
+                self.follow(tables).await;
+            }
+            Err(error) => warn!(error = %error, "the tables can't be followed, will retry"),
+        }
+    }
+
+    /// Shows tables that another process has written.
+    async fn follow(&mut self, tables: Tables) {
+        let marks = async {
+            let horizon = tables.horizon().await?;
+            Ok::<_, PipelineError>((horizon, tables.covered(&self.store).await?))
+        };
+        let (horizon, covered) = match marks.await {
+            Ok(marks) => marks,
+            Err(error) => return warn!(error = %error, "the tables can't be followed, will retry"),
+        };
+        if covered.iter().any(|(writer, mark)| *mark > self.seen(writer)) {
+            return self.reload().await;
+        }
+        self.advance(tables, horizon, &covered);
+    }
+
+    /// Highest sequence of a writer that came here.
+    fn seen(&self, writer: &str) -> u64 {
+        let own = self.own.as_deref() == Some(writer);
+        if own { self.own_seen } else { self.follower.seen().get(writer).copied().unwrap_or(0) }
+    }
+
+    /// Starts again from the store, as a new process would.
+    async fn reload(&mut self) {
+        let loaded = match Loaded::read(&self.store).await {
+            Ok(loaded) => loaded,
+            Err(error) => return warn!(error = %error, "the store can't be read again, will retry"),
+        };
+        info!("read the store again, another process has settled");
+        self.hot = loaded.hot(self.options.hot_rows, &self.rules);
+        if let Some(own) = &self.own {
+            self.own_seen = self.own_seen.max(loaded.seen.get(&**own).copied().unwrap_or(0));
+        }
+        self.late = loaded.horizon.is_some_and(|horizon| is_late(&loaded.tail, horizon));
+        self.follower = Follower::new(self.store.clone(), loaded.seen, self.own.clone());
+        if let Some(settler) = &mut self.settler {
+            settler.tables = loaded.tables.clone();
+        }
+        (self.tail, self.archived, self.shown, self.horizon) =
+            (loaded.tail, loaded.archived, loaded.tables, loaded.horizon);
+        self.publish();
     }
 
     fn tail_rows(&self) -> usize {
@@ -250,102 +392,149 @@ impl Task {
 
     fn maybe_settle(&mut self) {
         if !self.options.settles {
-            for done in self.waiting.drain(..) {
-                // The one who asked may have gone.
-                let _ = done.send(Err("this process does not settle".to_owned()));
-            }
+            self.answer(Err("this process does not settle".to_owned()));
             return;
         }
-        if self.running.is_some() {
+        if self.running.is_some() || Instant::now() < self.rest_until {
             return;
         }
         let rested = self.last_settle.elapsed();
         // A new store needs a horizon, or everything would be kept in memory.
         let first = self.horizon.is_none() && self.last_took.is_zero();
         let eager = (self.last_took * 2).clamp(Duration::from_millis(500), self.options.settle_every);
+        let full = || self.tail_rows() >= TAIL_LIMIT_ROWS || self.hot.members() > self.options.hot_rows;
         let due = first
             || !self.waiting.is_empty()
             || (rested >= self.options.settle_every && (!self.tail.is_empty() || self.hot_passes_horizon()))
-            || (rested >= eager && (self.late || self.tail_rows() >= TAIL_LIMIT_ROWS));
+            || (rested >= eager && !self.tail.is_empty() && (self.late || full()));
         if due {
             self.start_settle();
         }
     }
 
+    /// On the edge of a slice, so that each is written once; under pressure at any minute, so that memory is bounded.
     fn next_horizon(&self) -> Timestamp {
-        let wanted = self.clock.now().plus(-self.options.hot_us).floor(MINUTE_US);
+        let now = self.clock.now();
+        let relaxed = now.plus(-self.options.hot_us);
+        let room = self.options.hot_rows / 2;
+        let members = self.hot.members();
+        let wanted = if members <= self.options.hot_rows {
+            // A horizon of less than a slice would never move if it had to stand on an edge.
+            relaxed.floor(if self.options.hot_us >= SLICE_US { SLICE_US } else { MINUTE_US })
+        } else {
+            let share = i64::try_from(room.saturating_mul(1000) / members.max(1)).unwrap_or(1000);
+            let hot_us = (self.options.hot_us / 1000).saturating_mul(share).max(LEAST_HOT_US);
+            now.plus(-hot_us).floor(MINUTE_US)
+        };
         self.horizon.map_or(wanted, |horizon| horizon.max(wanted))
     }
 
     fn hot_passes_horizon(&self) -> bool {
-        !self.view.load().hot.is_empty()
+        Some(self.next_horizon()) > self.horizon && !self.view.load().hot.is_empty()
     }
 
     fn start_settle(&mut self) {
         let horizon = self.next_horizon();
-        let taken = self.tail.len();
+        let Some(mut settler) = self.settler.take() else { return };
         let tail = self.tail.clone();
-        let unsettled = self.unsettled.clone();
-        let (store, rules, now) = (self.store.clone(), Arc::clone(&self.rules), self.clock.now());
-        let tables = self.newest.clone();
+        let (rules, now) = (Arc::clone(&self.rules), self.clock.now());
         self.late = false;
         self.last_settle = Instant::now();
         #[expect(clippy::disallowed_methods, reason = "held in `running` and awaited before the task ends")]
-        let settling = tokio::spawn(async move { tables.settle(&store, &tail, unsettled, horizon, &rules, now).await });
-        self.running = Some(Running { settling, taken, waiting: std::mem::take(&mut self.waiting) });
+        let settling = tokio::spawn(async move {
+            let outcome = settler.settle(&tail, horizon, &rules, now).await;
+            (settler, outcome)
+        });
+        self.running = Some(Running { settling, waiting: std::mem::take(&mut self.waiting) });
     }
 
-    fn finish(&mut self, ended: Ended) {
-        let Ended { outcome, taken, waiting } = ended;
+    async fn finish(&mut self, ended: Ended) {
+        self.waiting.extend(ended.waiting);
         self.last_took = self.last_settle.elapsed();
         self.last_settle = Instant::now();
-        metrics::settle(self.last_took, outcome.is_ok());
-        let answer = match outcome {
-            Ok(outcome) => {
-                let settled: HashSet<RecordId> = self
-                    .tail
-                    .drain(..taken)
-                    .flat_map(|commit| commit.rows.observations.iter().map(|o| o.observation_id).collect::<Vec<_>>())
-                    .collect();
-                let new: HashSet<RecordId> =
-                    self.tail.iter().flat_map(|commit| &commit.rows.observations).map(|o| o.observation_id).collect();
-                self.unsettled.clear();
-                self.horizon = Some(outcome.horizon);
-                // What came meanwhile was compared with the old horizon.
-                self.late |= is_late(&self.tail, outcome.horizon);
-                let rules = Arc::clone(&self.rules);
-                self.hot.settled(self.horizon, MARGIN_US, &rules, |o| {
-                    settled.contains(&o.observation_id) || !new.contains(&o.observation_id)
-                });
-                self.shown = outcome.tables.clone();
-                self.newest = outcome.tables;
-                self.report_files();
-                self.publish();
-                Ok(())
+        let Some((settler, outcome)) = ended.outcome else {
+            return self.start_over().await;
+        };
+        self.settler = Some(settler);
+        match outcome {
+            Ok(Settled { tables, horizon, covered }) => {
+                metrics::settle(self.last_took, true);
+                if covered.iter().any(|(writer, mark)| *mark > self.seen(writer)) {
+                    // Another process settled between the view and this settle, something that was not seen here.
+                    self.reload().await;
+                } else {
+                    self.advance(tables, Some(horizon), &covered);
+                }
+                self.answer(Ok(()));
+            }
+            Err(PipelineError::RoleTaken) => {
+                self.late = true;
+                self.rest_until = Instant::now() + REST;
+                self.watch().await;
+                // The holder may have settled meanwhile what is asked for.
+                let done = self.tail.is_empty();
+                self.answer(if done { Ok(()) } else { Err(PipelineError::RoleTaken.to_string()) });
             }
             Err(error) => {
+                metrics::settle(self.last_took, false);
                 error!(error = &error as &dyn std::error::Error, "settle failed, will retry");
                 self.late = true;
-                Err(format!("{error}"))
+                self.rest_until = Instant::now() + REST;
+                self.answer(Err(format!("{error}")));
             }
-        };
-        for done in waiting {
+        }
+    }
+
+    /// The settling task died: a new settler on fresh tables takes over.
+    async fn start_over(&mut self) {
+        metrics::settle(self.last_took, false);
+        error!("the settling task died, starting over");
+        let settler = Settler::new(&self.store, self.shown.clone(), self.options.retention, self.options.lease());
+        self.settler = Some(settler);
+        self.late = true;
+        self.answer(Err("the settling task died".to_owned()));
+    }
+
+    fn answer(&mut self, answer: Result<(), String>) {
+        for done in self.waiting.drain(..) {
             // The one who asked may have gone.
             let _ = done.send(answer.clone());
         }
     }
 
-    fn report_files(&self) {
-        for (name, files) in
-            [("observations", self.newest.archive.table().files()), ("calls", self.newest.calls.table().files())]
-        {
-            metrics::table_files(name, files.map_or(0, |files| files.len()));
+    /// The view moves on to `tables`, which cover the journal up to `covered`: ledger, horizon and hot set change
+    /// together.
+    fn advance(&mut self, tables: Tables, horizon: Option<Timestamp>, covered: &Tail) {
+        let is_covered = |commit: &Commit| covered.get(&*commit.writer).is_some_and(|mark| commit.sequence <= *mark);
+        let ids = |commit: &Commit| commit.rows.observations.iter().map(|o| o.observation_id).collect::<Vec<_>>();
+        let settled: HashSet<RecordId> = self.tail.iter().filter(|commit| is_covered(commit)).flat_map(ids).collect();
+        self.tail.retain(|commit| !is_covered(commit));
+        let new: HashSet<RecordId> = self.tail.iter().flat_map(ids).collect();
+        self.horizon = horizon;
+        // What came meanwhile was compared with the old horizon.
+        self.late |= horizon.is_some_and(|horizon| is_late(&self.tail, horizon));
+        let rules = Arc::clone(&self.rules);
+        self.hot.settled(horizon, self.options.hot_rows, &rules, |o| {
+            settled.contains(&o.observation_id) || !new.contains(&o.observation_id)
+        });
+        self.archived.extend(covered.iter().map(|(writer, mark)| (writer.clone(), *mark)));
+        self.shown = tables;
+        self.brake.store(self.tail_rows() > BRAKE_ROWS, Ordering::Relaxed);
+        self.report();
+        self.publish();
+    }
+
+    fn report(&self) {
+        for table in [self.shown.archive.table(), self.shown.calls.table()] {
+            let files = table.files().unwrap_or_default();
+            metrics::table_files(table.name(), files.len(), files.iter().map(|file| file.bytes).sum());
         }
     }
 
     fn publish(&mut self) {
         let now = self.clock.now();
         let made = tokio::task::block_in_place(|| self.hot.batches(&self.rules, now));
+        self.last_publish = Instant::now();
         let (hot, calls) = match made {
             Ok(made) => made,
             Err(error) => {
@@ -353,8 +542,10 @@ impl Task {
                 return;
             }
         };
-        metrics::hot(self.tail_rows(), calls, self.horizon.map_or(0, |horizon| horizon.0));
-        self.view.store(Arc::new(self.shown.view(self.horizon, hot, &self.tail)));
+        let oldest = self.tail.iter().flat_map(|commit| &commit.rows.observations).map(|o| o.observed_at).min();
+        let lag_us = oldest.map_or(0, |oldest| now.0 - oldest.0);
+        metrics::hot(self.tail_rows(), self.hot.members(), calls, self.horizon.map_or(0, |horizon| horizon.0), lag_us);
+        self.view.store(Arc::new(self.shown.view(self.horizon, hot, &self.tail, &self.archived)));
         self.dirty = false;
     }
 }
@@ -362,7 +553,7 @@ impl Task {
 /// Resolves when the settle under way ends; never if there is none.
 async fn settled(running: &mut Option<Running>) -> Ended {
     let Some(settle) = running else { return std::future::pending().await };
-    let outcome = (&mut settle.settling).await.unwrap_or(Err(PipelineError::Stopped));
-    let (taken, waiting) = running.take().map_or((0, Vec::new()), |settle| (settle.taken, settle.waiting));
-    Ended { outcome, taken, waiting }
+    let outcome = (&mut settle.settling).await.ok();
+    let waiting = running.take().map_or_else(Vec::new, |settle| settle.waiting);
+    Ended { outcome, waiting }
 }

@@ -1,20 +1,29 @@
 //! From sources to the settled tables: ingest (records to journal), the hot set (the merged tail), settle (journal to
 //! archive to ledger), and the meter that owns the state and swaps the view that queries read.
 
+mod audit;
+mod compute;
 mod hot;
 mod ingest;
 mod load;
 mod meter;
 mod otlp_sink;
+mod recent;
+mod role;
 mod settle;
+mod tables;
 mod tail;
 
+pub use audit::{Audit, Change, Difference, Sums};
 pub use hot::HotSet;
 pub use ingest::{Ingest, IngestError, ObjectTotals, Totals};
 pub use load::{Loaded, load_view};
-pub use meter::{Meter, MeterOptions, SharedView};
+pub use meter::{Brake, Meter, MeterOptions, SharedView};
 pub use otlp_sink::OtlpSink;
-pub use settle::{SettleOutcome, Tables};
+pub use recent::RecentKeys;
+pub use role::Role;
+pub use settle::{Portion, Settled, Settler};
+pub use tables::Tables;
 pub use tail::{TailOptions, tail_source};
 
 use crate::journal::JournalError;
@@ -36,6 +45,16 @@ pub enum PipelineError {
     /// The location.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Another process settles.
+    #[error("another process holds the settle role of this store")]
+    RoleTaken,
+    /// The file that stands for the role.
+    #[error("the settle lock can't be opened")]
+    Lock {
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A task ended before its time.
     #[error("the pipeline has stopped")]
     Stopped,

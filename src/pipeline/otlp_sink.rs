@@ -1,6 +1,7 @@
 //! The receiver's sink: normalize, commit, and only then answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use prost::Message;
@@ -12,6 +13,9 @@ use crate::journal::{Journal, Positions};
 use crate::model::{Normalized, RecordId, RecordRef, Rows, fingerprint};
 use crate::sources::otlp::{OtlpSpans, decode_logs, decode_metrics, decode_traces};
 use crate::telemetry::SourceBoard;
+
+/// Longest wait for the journal: exporters give up after ten seconds by default.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Keeps what an OTLP receiver decodes.
 pub struct OtlpSink {
@@ -53,11 +57,14 @@ impl Sink for OtlpSink {
         // Requests are small; a large one must not hold up the others of its thread.
         let (rows, totals, reasons) = tokio::task::block_in_place(normalize);
         if !rows.is_empty() {
-            let kept = self.journal.append(rows, Positions::new()).await;
-            kept.map_err(|error| {
-                self.board.update(&self.source, |status| status.last_error = Some(error.to_string()));
+            let unavailable = |error: String| {
+                self.board.update(&self.source, |status| status.last_error = Some(error));
                 SinkError::Unavailable("the journal can't be written, try again".to_owned())
-            })?;
+            };
+            // A store that hangs must not hold clients longer than they wait. What lands later is the same rows again.
+            let kept = tokio::time::timeout(PATIENCE, self.journal.append(rows, Positions::default())).await;
+            kept.map_err(|_| unavailable("the store does not answer".to_owned()))?
+                .map_err(|error| unavailable(crate::telemetry::chain(&*error)))?;
         }
         count("otlp", totals);
         self.board.complete(&self.source, now);

@@ -1,288 +1,365 @@
 //! One settle: the journal's tail into the archive, the touched slices of the ledger computed anew, the journal
-//! trimmed. Every step can be repeated: what a mark says is done is not done again.
+//! trimmed. Every step can be repeated: what a mark says is done is not done again, and what the ledger does not cover is
+//! still in the journal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
 use tracing::info;
 
-use super::{MARGIN_US, PipelineError};
+use super::compute::{Computed, Scope, compute};
+use super::{MARGIN_US, PipelineError, RecentKeys, Role, Tables};
 use crate::columns::Row;
+use crate::delta::NewFile;
 use crate::journal::{self, Commit, Tail};
-use crate::ledger::{Archive, Calls, LedgerError, SLICE_US, SideTable, SliceRows, View};
-use crate::model::{ProviderMetric, Quarantined, Timestamp};
-use crate::settle::{Rules, group, settle};
+use crate::ledger::{LedgerError, Pins, Retention, SideTable, UpkeepReport, upkeep_archive, upkeep_calls, upkeep_log};
+use crate::model::{HOUR_US, Interval, MINUTE_US, SLICE_US, Timestamp, runs};
+use crate::settle::{News, Rules};
 use crate::store::Store;
 use crate::telemetry::crash_point;
 
-/// Slices that are read from the archive at once.
-const SLICES_AT_ONCE: usize = 6;
-
-/// The settled tables, each at one version.
-#[derive(Clone, Debug)]
-pub struct Tables {
-    /// `observations`.
-    pub archive: Archive,
-    /// `calls`.
-    pub calls: Calls,
-    /// `quarantine`.
-    pub quarantine: SideTable<Quarantined>,
-    /// `provider_metrics`.
-    pub metrics: SideTable<ProviderMetric>,
-}
+/// Runs that are computed at once.
+const RUNS_AT_ONCE: usize = 2;
+/// Observations that one run should hold at most.
+const RUN_ROWS: usize = 200_000;
+/// Settles between two upkeeps.
+const UPKEEP_EVERY: u32 = 50;
+/// Merges that one upkeep does beside the traffic.
+const UPKEEP_MERGES: usize = 4;
 
 /// What a settle did.
 #[derive(Clone, Debug)]
-pub struct SettleOutcome {
+pub struct Settled {
     /// The tables after it.
     pub tables: Tables,
     /// The horizon after it.
     pub horizon: Timestamp,
-    /// Highest settled journal sequence of each writer.
-    pub settled: Tail,
+    /// Highest journal sequence that the ledger covers, of each writer in the tail.
+    pub covered: Tail,
 }
 
-impl Tables {
-    /// Opens or creates all tables.
-    ///
-    /// # Errors
-    /// The store fails.
-    pub async fn open(store: &Store) -> Result<Self, LedgerError> {
-        Ok(Self {
-            archive: Archive::open_or_create(store).await?,
-            calls: Calls::open_or_create(store).await?,
-            quarantine: SideTable::open_or_create(store).await?,
-            metrics: SideTable::open_or_create(store).await?,
-        })
-    }
+/// What became of a portion of the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Portion {
+    /// This many rows were settled; there may be more.
+    Settled(usize),
+    /// There is nothing to do, or less than was asked for.
+    Small,
+}
 
-    /// Moves all tables to their newest versions.
-    ///
-    /// # Errors
-    /// The store fails.
-    pub async fn refresh(&mut self) -> Result<(), LedgerError> {
-        self.archive.table_mut().refresh().await?;
-        self.calls.table_mut().refresh().await?;
-        self.quarantine.table_mut().refresh().await?;
-        Ok(self.metrics.table_mut().refresh().await?)
-    }
+/// Settles; one for a process.
+#[derive(Debug)]
+pub struct Settler {
+    pub(super) store: Store,
+    /// The newest tables.
+    pub tables: Tables,
+    /// The claim to the role.
+    pub role: Role,
+    retention: Retention,
+    /// Keys of settled observations shortly before the horizon, and that horizon.
+    recent: Option<(Timestamp, RecentKeys)>,
+    /// What the last settle covered: other processes had the time since then to read it, so it can be trimmed.
+    trimmable: Tail,
+    upgraded: bool,
+    settles: u32,
+}
 
-    /// The view of these tables with what is hot and what lies in the journal beyond them.
+impl Settler {
+    /// A settler over these tables.
     #[must_use]
-    pub fn view(&self, horizon: Option<Timestamp>, hot: Vec<RecordBatch>, tail: &[Commit]) -> View {
-        View {
-            calls: self.calls.clone(),
-            horizon,
-            hot,
-            archive: self.archive.clone(),
-            quarantine: self.quarantine.clone(),
-            metrics: self.metrics.clone(),
-            tail: tail.iter().map(|commit| Arc::clone(&commit.rows)).collect(),
+    pub fn new(store: &Store, tables: Tables, retention: Retention, lease: Duration) -> Self {
+        Self {
+            store: store.clone(),
+            tables,
+            role: Role::new(store, lease),
+            retention,
+            recent: None,
+            trimmable: Tail::new(),
+            upgraded: false,
+            settles: 0,
         }
     }
 
-    /// Highest settled journal sequence of each writer.
+    /// Settles `tail` and moves the horizon to `horizon`, if the role is ours or free.
     ///
     /// # Errors
-    /// The store fails.
-    pub async fn watermarks(&self, store: &Store) -> Result<Tail, PipelineError> {
-        let mut marks = Tail::new();
-        for writer in journal::writers(store).await? {
-            let mark = self.archive.watermark(&writer).await?;
-            marks.insert(writer, mark);
-        }
-        Ok(marks)
-    }
-
-    /// Settles `tail` and moves the horizon to `horizon`. `unsettled` are slices that an earlier, interrupted settle
-    /// left to compute.
-    ///
-    /// # Errors
-    /// The store fails; everything that landed is recognised next time.
+    /// [`PipelineError::RoleTaken`]; or the store fails, and everything that landed is recognised next time.
     pub async fn settle(
-        mut self,
-        store: &Store,
+        &mut self,
         tail: &[Commit],
-        unsettled: BTreeSet<Timestamp>,
         horizon: Timestamp,
         rules: &Arc<Rules>,
         now: Timestamp,
-    ) -> Result<SettleOutcome, PipelineError> {
-        let settled: Tail = tail.iter().fold(Tail::new(), |mut settled, commit| {
-            let mark = settled.entry(commit.writer.to_string()).or_default();
-            *mark = (*mark).max(commit.sequence);
-            settled
-        });
-        self.refresh().await?;
-        append_side(&mut self.quarantine, tail, |commit| &commit.rows.quarantined).await?;
-        append_side(&mut self.metrics, tail, |commit| &commit.rows.metrics).await?;
-        if !tail.is_empty() {
-            let new = beyond_watermark(&self.archive, tail, |commit| &commit.rows.observations).await?;
-            crash_point("settle.before_archive");
-            self.archive.append(new, &settled).await?;
-            crash_point("settle.after_archive");
+    ) -> Result<Settled, PipelineError> {
+        self.tables.refresh().await?;
+        if !self.role.claim(&mut self.tables).await? {
+            return Err(PipelineError::RoleTaken);
         }
-        let previous = self.calls.basis().await?.map(|(_, horizon)| horizon);
-        let mut slices = touched(tail, previous, horizon);
-        slices.extend(unsettled);
-        let count = slices.len();
-        let rows = self.compute(slices, horizon, rules, now).await?;
-        let calls: usize = rows.values().map(Vec::len).sum();
-        self.calls.replace(rows, self.archive.table().version(), horizon).await?;
-        crash_point("settle.after_ledger");
-        let trimmed = journal::trim(store, &settled).await?;
-        crash_point("settle.after_trim");
-        info!(settle.slices = count, settle.calls = calls, settle.trimmed = trimmed, settle.horizon = %horizon, "settled");
-        Ok(SettleOutcome { tables: self, horizon, settled })
+        self.upgrade().await?;
+        let outcome = self.settle_held(tail, horizon, rules, now).await;
+        if outcome.is_err() {
+            self.recent = None;
+        }
+        outcome
     }
 
-    /// The calls of each slice before `horizon`, as a function of the archive.
-    async fn compute(
-        &self,
-        slices: BTreeSet<Timestamp>,
+    /// Makes the store one of this version, once.
+    pub(super) async fn upgrade(&mut self) -> Result<(), PipelineError> {
+        if !self.upgraded {
+            self.tables.upgrade(&self.store).await?;
+            self.upgraded = true;
+        }
+        Ok(())
+    }
+
+    async fn settle_held(
+        &mut self,
+        tail: &[Commit],
         horizon: Timestamp,
         rules: &Arc<Rules>,
         now: Timestamp,
-    ) -> Result<SliceRows, PipelineError> {
-        let runs = runs(&slices);
-        let computed = stream::iter(runs.into_iter().map(|run| self.compute_run(run, horizon, Arc::clone(rules), now)));
-        let parts: Vec<SliceRows> = computed.buffered(2).try_collect().await?;
-        Ok(parts.into_iter().flatten().collect())
+    ) -> Result<Settled, PipelineError> {
+        self.role.check(&self.tables).await?;
+        let writers: BTreeSet<String> = tail.iter().map(|commit| commit.writer.to_string()).collect();
+        let tail = self.uncovered(tail).await?;
+        let covered = highest(&tail);
+        append(&mut self.tables.quarantine, &tail, |commit| commit.rows.quarantined.iter().collect()).await?;
+        append(&mut self.tables.metrics, &tail, |commit| commit.rows.metrics.iter().collect()).await?;
+        crash_point("settle.before_archive");
+        append(&mut self.tables.archive, &tail, |commit| commit.rows.observations.iter().map(Arc::as_ref).collect())
+            .await?;
+        crash_point("settle.after_archive");
+        let previous = self.tables.horizon().await?;
+        let horizon = previous.map_or(horizon, |previous| previous.max(horizon));
+        let scope = self.scope(&tail, previous, horizon).await?;
+        let news = News::of(tail.iter().flat_map(|commit| &commit.rows.observations));
+        let (slices, files, fresh) = self.compute_all(&scope, news, rules, now).await?;
+        let calls: usize = files.iter().map(NewFile::rows).sum();
+        crash_point("settle.before_ledger");
+        self.tables.calls.replace(&slices, files, horizon, &covered).await?;
+        crash_point("settle.after_ledger");
+        self.remember(previous, horizon, fresh, &tail);
+        let trimmed = journal::trim(&self.store, &self.trimmable).await?;
+        crash_point("settle.after_trim");
+        self.trimmable.extend(covered.clone());
+        info!(settle.slices = slices.len(), settle.calls = calls, settle.trimmed = trimmed, settle.horizon = %horizon, "settled");
+        self.settles += 1;
+        if self.settles.is_multiple_of(UPKEEP_EVERY) {
+            self.upkeep(now, UPKEEP_MERGES).await?;
+        }
+        // For all writers that the caller knows of: another process may have covered more of them.
+        let mut covered = Tail::new();
+        for writer in writers {
+            let mark = self.tables.covered_of(&writer).await?;
+            covered.insert(writer, mark);
+        }
+        Ok(Settled { tables: self.tables.clone(), horizon, covered })
     }
 
-    async fn compute_run(
-        &self,
-        run: Vec<Timestamp>,
-        horizon: Timestamp,
-        rules: Arc<Rules>,
-        now: Timestamp,
-    ) -> Result<SliceRows, PipelineError> {
-        let (Some(first), Some(last)) = (run.first().copied(), run.last().copied()) else {
-            return Ok(SliceRows::new());
-        };
-        let observations = self.archive.read(first.plus(-MARGIN_US), last.plus(SLICE_US + MARGIN_US)).await?;
-        let work = move || {
-            let mut rows: SliceRows = run.into_iter().map(|start| (start, Vec::new())).collect();
-            for group in group(observations.into_iter().map(Arc::new).collect()) {
-                for settled in settle(&group, &rules, now) {
-                    let start = settled.call.ts.floor(SLICE_US);
-                    if settled.call.ts < horizon
-                        && let Some(slice) = rows.get_mut(&start)
-                    {
-                        slice.push(settled.call);
-                    }
-                }
-            }
-            for slice in rows.values_mut() {
-                slice.sort_by_key(|call| (call.ts, call.call_id));
-            }
-            rows
-        };
-        tokio::task::spawn_blocking(work).await.map_err(|_| PipelineError::Stopped)
-    }
-
-    /// The slices that an interrupted settle may have left behind: those of observations that are in the archive but
-    /// not in the version that the ledger was computed from.
+    /// Settles at most about `rows` rows of what the journal holds. `only_full` leaves a smaller rest to others.
     ///
     /// # Errors
-    /// The store fails.
-    pub async fn unsettled(&self, store: &Store) -> Result<BTreeSet<Timestamp>, PipelineError> {
-        let Some((basis, horizon)) = self.calls.basis().await? else {
-            let all = self.archive.read(Timestamp(i64::MIN), Timestamp(i64::MAX)).await?;
-            return Ok(all.iter().flat_map(|observation| around(observation.ts)).collect());
-        };
-        if basis == self.archive.table().version() {
-            return Ok(BTreeSet::new());
+    /// As [`Settler::settle`].
+    pub async fn settle_portion(
+        &mut self,
+        rows: usize,
+        now: Timestamp,
+        hot_us: i64,
+        rules: &Arc<Rules>,
+        only_full: bool,
+    ) -> Result<Portion, PipelineError> {
+        self.tables.refresh().await?;
+        let covered = self.tables.covered(&self.store).await?;
+        let (tail, _) = journal::read_tail(&self.store, &covered, rows).await?;
+        let found: usize = tail.iter().map(|commit| commit.rows.len()).sum();
+        if found < if only_full { rows } else { 1 } {
+            // An empty object still has to be covered: somebody waits for it.
+            if only_full || tail.is_empty() {
+                return Ok(Portion::Small);
+            }
         }
-        let mut older = Archive::open_or_create(store).await?;
-        older.table_mut().load_version(basis).await.map_err(LedgerError::from)?;
-        let known: std::collections::HashSet<_> =
-            older.table().files().map_err(LedgerError::from)?.into_iter().collect();
-        let new: Vec<_> = self
-            .archive
-            .table()
-            .files()
-            .map_err(LedgerError::from)?
-            .into_iter()
-            .filter(|path| !known.contains(path))
-            .collect();
-        let starts = self.archive.starts_in(new).await?;
-        Ok(starts.into_iter().filter(|ts| *ts < horizon.plus(MARGIN_US)).flat_map(around).collect())
+        let unit = if hot_us >= SLICE_US { SLICE_US } else { MINUTE_US };
+        self.settle(&tail, now.plus(-hot_us).floor(unit), rules, now).await?;
+        Ok(Portion::Settled(found))
+    }
+
+    /// Another process may have settled a part of it.
+    async fn uncovered(&self, tail: &[Commit]) -> Result<Vec<Commit>, PipelineError> {
+        let mut covered = Tail::new();
+        let mut rest = Vec::with_capacity(tail.len());
+        for commit in tail {
+            let mark = match covered.get(&*commit.writer) {
+                Some(mark) => *mark,
+                None => {
+                    let mark = self.tables.covered_of(&commit.writer).await?;
+                    covered.insert(commit.writer.to_string(), mark);
+                    mark
+                }
+            };
+            if commit.sequence > mark {
+                rest.push(commit.clone());
+            }
+        }
+        Ok(rest)
+    }
+
+    /// What to compute: the slices that pass the horizon, and the surroundings of observations that may change settled
+    /// ones.
+    async fn scope(
+        &mut self,
+        tail: &[Commit],
+        previous: Option<Timestamp>,
+        horizon: Timestamp,
+    ) -> Result<Scope, PipelineError> {
+        let passing: BTreeSet<Timestamp> = match previous {
+            Some(previous) => Interval { from: previous.floor(SLICE_US), to: horizon }.slices().collect(),
+            None => BTreeSet::new(),
+        };
+        let mut disturbing: BTreeSet<Timestamp> = self.tables.left_by_first_format().await?;
+        let mut close = Vec::new();
+        let edge = previous.unwrap_or(horizon);
+        for observation in tail.iter().flat_map(|commit| &commit.rows.observations) {
+            if observation.ts < edge {
+                disturbing.insert(observation.ts.floor(MINUTE_US));
+            } else if observation.ts < edge.plus(MARGIN_US) {
+                close.push(observation);
+            }
+        }
+        if previous.is_none() {
+            disturbing.extend(close.iter().map(|observation| observation.ts.floor(MINUTE_US)));
+        } else if !close.is_empty() {
+            let recent = self.recent_keys(edge).await?;
+            disturbing.extend(close.iter().filter(|o| recent.concern(o)).map(|o| o.ts.floor(MINUTE_US)));
+        }
+        let mut candidates = passing.clone();
+        for minute in disturbing {
+            candidates.extend(Interval { from: minute, to: minute.plus(MINUTE_US) }.widened(MARGIN_US).slices());
+        }
+        candidates.retain(|start| *start < horizon);
+        Ok(Scope { passing, candidates, horizon })
+    }
+
+    /// Keys of what is settled within the margin before the horizon; read from the archive if it is not in memory.
+    async fn recent_keys(&mut self, horizon: Timestamp) -> Result<&RecentKeys, PipelineError> {
+        if self.recent.as_ref().is_none_or(|(of, _)| *of != horizon) {
+            let mut keys = RecentKeys::default();
+            let near = Interval { from: horizon.plus(-MARGIN_US), to: horizon };
+            self.tables.archive.read(near).await?.iter().for_each(|observation| keys.add(observation));
+            self.recent = Some((horizon, keys));
+        }
+        self.recent.as_ref().map(|(_, keys)| keys).ok_or(PipelineError::Stopped)
+    }
+
+    fn remember(&mut self, previous: Option<Timestamp>, horizon: Timestamp, fresh: RecentKeys, tail: &[Commit]) {
+        // Only with the keys before it is the new set complete.
+        let before = self.recent.take().filter(|(of, _)| Some(*of) == previous);
+        let Some((_, mut keys)) = before else { return };
+        keys.merge(fresh);
+        let near = Interval { from: horizon.plus(-MARGIN_US), to: horizon };
+        let late = tail.iter().flat_map(|commit| &commit.rows.observations).filter(|o| near.contains(o.ts));
+        late.for_each(|observation| keys.add(observation));
+        keys.forget_before(near.from);
+        self.recent = Some((horizon, keys));
+    }
+
+    /// Computes the scope run by run and stores what the ledger is to take; gives the slices to replace, their files, and
+    /// the keys of the observations in the slices that pass.
+    async fn compute_all(
+        &self,
+        scope: &Scope,
+        news: News,
+        rules: &Arc<Rules>,
+        now: Timestamp,
+    ) -> Result<(BTreeSet<Timestamp>, Vec<NewFile>, RecentKeys), PipelineError> {
+        let at_most = self.slices_at_once()?;
+        let news = Arc::new(news);
+        let work = runs(&scope.candidates, at_most).into_iter().map(|run| {
+            let (rules, news) = (Arc::clone(rules), Arc::clone(&news));
+            async move {
+                let computed = compute(&self.tables, run, scope, news, rules, now).await?;
+                let files = self.write(&computed).await?;
+                Ok::<_, PipelineError>((computed.slices, files, computed.keys))
+            }
+        });
+        let mut all = (BTreeSet::new(), Vec::new(), RecentKeys::default());
+        let mut parts = stream::iter(work).buffered(RUNS_AT_ONCE);
+        while let Some((slices, files, keys)) = parts.try_next().await? {
+            all.0.extend(slices);
+            all.1.extend(files);
+            all.2.merge(keys);
+        }
+        Ok(all)
+    }
+
+    /// A run holds a bearable number of observations, whatever the traffic.
+    pub(super) fn slices_at_once(&self) -> Result<usize, PipelineError> {
+        let a_day = usize::try_from(24 * HOUR_US / SLICE_US).unwrap_or(1);
+        let per_slice = (self.tables.archive.busiest_day_rows()? / a_day).max(1);
+        Ok((RUN_ROWS / per_slice).clamp(3, a_day))
+    }
+
+    /// Stores the calls of the slices to replace, neighbours in one file.
+    pub(super) async fn write(&self, computed: &Computed) -> Result<Vec<NewFile>, PipelineError> {
+        let mut files = Vec::new();
+        let filled = computed.slices.iter().filter(|start| computed.calls.contains_key(start)).copied().collect();
+        for run in runs(&filled, usize::MAX) {
+            let calls: Vec<_> =
+                run.slices().filter_map(|start| computed.calls.get(&start)).flatten().cloned().collect();
+            files.push(self.tables.calls.write(run, &calls).await?);
+        }
+        Ok(files)
+    }
+
+    /// Retention, merged files, checkpoints, removal of what is replaced: at most `merges` merges of each table.
+    ///
+    /// # Errors
+    /// The store fails; what was done stays done.
+    pub async fn upkeep(&mut self, now: Timestamp, merges: usize) -> Result<UpkeepReport, PipelineError> {
+        let pins = Pins::read(&self.store).await?;
+        let keep = &self.retention;
+        let mut report = upkeep_archive(&mut self.tables.archive, keep, &pins, now, merges).await?;
+        let left = report.left;
+        report.add(&upkeep_calls(&mut self.tables.calls, keep, &pins, now, merges).await?);
+        report.left += left;
+        for table in [self.tables.quarantine.table_mut(), self.tables.metrics.table_mut()] {
+            let log = upkeep_log(table, keep, &pins).await?;
+            report.removed_log_entries += log.removed_log_entries;
+            report.removed_files += log.removed_files;
+        }
+        Ok(report)
     }
 }
 
-/// Rows of commits that the table does not hold yet.
-async fn beyond_watermark<R: Row + Send + 'static>(
-    table: &SideTable<R>,
+fn highest(tail: &[Commit]) -> Tail {
+    let mut highest = Tail::new();
+    for commit in tail {
+        let mark = highest.entry(commit.writer.to_string()).or_default();
+        *mark = (*mark).max(commit.sequence);
+    }
+    highest
+}
+
+/// Appends the rows of commits that the table does not hold yet; commits nothing where there are none.
+async fn append<R: Row + Send + Sync + 'static>(
+    table: &mut SideTable<R>,
     tail: &[Commit],
-    rows: impl Fn(&Commit) -> &Vec<R>,
-) -> Result<Vec<R>, LedgerError> {
+    rows: impl Fn(&Commit) -> Vec<&R>,
+) -> Result<(), LedgerError> {
     let mut marks: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut new = Vec::new();
+    let (mut new, mut covered) = (Vec::new(), Tail::new());
     for commit in tail {
         let writer: &str = &commit.writer;
         let mark = match marks.get(writer) {
             Some(mark) => *mark,
             None => *marks.entry(writer).or_insert(table.watermark(writer).await?),
         };
-        if commit.sequence > mark {
-            new.extend(rows(commit).iter().cloned());
+        let of_commit = rows(commit);
+        if commit.sequence > mark && !of_commit.is_empty() {
+            new.extend(of_commit);
+            covered.insert(writer.to_owned(), commit.sequence);
         }
     }
-    Ok(new)
-}
-
-/// Tables beside the archive are committed only when there is something to add.
-async fn append_side<R: Row + Send + 'static>(
-    table: &mut SideTable<R>,
-    tail: &[Commit],
-    rows: impl Fn(&Commit) -> &Vec<R>,
-) -> Result<(), LedgerError> {
-    let new = beyond_watermark(table, tail, &rows).await?;
-    if new.is_empty() {
-        return Ok(());
-    }
-    let mut marks = Tail::new();
-    for commit in tail.iter().filter(|commit| !rows(commit).is_empty()) {
-        marks.insert(commit.writer.to_string(), commit.sequence);
-    }
-    table.append(new, &marks).await.map(drop)
-}
-
-/// The slices that a witness at `ts` may change.
-fn around(ts: Timestamp) -> impl Iterator<Item = Timestamp> {
-    [ts.plus(-MARGIN_US), ts, ts.plus(MARGIN_US)].into_iter().map(|ts| ts.floor(SLICE_US))
-}
-
-/// The slices to compute: those that pass the horizon now, and those that an observation of the tail touches.
-fn touched(tail: &[Commit], previous: Option<Timestamp>, horizon: Timestamp) -> BTreeSet<Timestamp> {
-    let mut slices = BTreeSet::new();
-    if let Some(previous) = previous {
-        let mut start = previous.floor(SLICE_US);
-        // After a long pause nothing was hot in between: only the first and last of the slices can hold calls.
-        while start < horizon && slices.len() < 48 {
-            slices.insert(start);
-            start = start.plus(SLICE_US);
-        }
-    }
-    let late = tail.iter().flat_map(|commit| &commit.rows.observations).filter(|o| o.ts < horizon.plus(MARGIN_US));
-    slices.extend(late.flat_map(|observation| around(observation.ts)));
-    slices.retain(|start| *start < horizon);
-    slices
-}
-
-/// Neighbouring slices together, at most [`SLICES_AT_ONCE`].
-fn runs(slices: &BTreeSet<Timestamp>) -> Vec<Vec<Timestamp>> {
-    let mut runs: Vec<Vec<Timestamp>> = Vec::new();
-    for start in slices {
-        match runs.last_mut() {
-            Some(run) if run.len() < SLICES_AT_ONCE && run.last().is_some_and(|last| last.plus(SLICE_US) == *start) => {
-                run.push(*start)
-            }
-            _ => runs.push(vec![*start]),
-        }
-    }
-    runs
+    if new.is_empty() { Ok(()) } else { table.append(&new, &covered).await.map(drop) }
 }

@@ -1,6 +1,6 @@
 //! Following a configured source: list, read what is new or has grown, commit rows and position together, repeat.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use super::ingest::{IngestError, ObjectTotals};
 use crate::collect::backoff::Backoff;
 use crate::collect::{ObjectEntry, Objects};
 use crate::journal::Positions;
-use crate::model::HOUR_US;
+use crate::model::{HOUR_US, Rows};
 use crate::telemetry::{SourceBoard, metrics};
 
 /// An object that was changed this recently may be changed again: its last line may be cut.
@@ -26,10 +26,7 @@ pub struct TailOptions {
 }
 
 /// Position of a source: what was read of each object.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Position {
-    objects: BTreeMap<String, Done>,
-}
+type Position = BTreeMap<String, Done>;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Done {
@@ -47,8 +44,9 @@ pub async fn tail_source(
     cancel: CancellationToken,
 ) {
     let name = ingest.source.to_string();
-    let stored = ingest.journal.positions_at_start().get(&name).cloned();
-    let mut position: Position = stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let stored = ingest.journal.positions_at_start().of(&name);
+    let mut position: Position =
+        stored.filter_map(|(key, done)| Some((key.to_owned(), serde_json::from_str(done).ok()?))).collect();
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
     board.update(&name, |status| {
         status.kind = ingest.format.name().to_owned();
@@ -96,7 +94,7 @@ async fn sweep(
     let mut failed = 0;
     for entry in entries.iter().filter(|entry| explicit || ingest.format.wants(entry.path.as_ref())) {
         let key = entry.path.to_string();
-        let done = position.objects.get(&key).cloned().unwrap_or_default();
+        let done = position.get(&key).cloned().unwrap_or_default();
         let held = done.offset < done.size && !may_grow(ingest, entry);
         if done.size == entry.size && done.etag == entry.etag && !held {
             continue;
@@ -119,9 +117,26 @@ async fn sweep(
         }
     }
     board.update(name, |status| status.failed_objects = failed);
+    forget_gone(ingest, &entries, position).await?;
     if failed == 0 {
         board.complete(name, started);
     }
+    Ok(())
+}
+
+/// Objects that are no longer there (a lifecycle rule removed them) need not be remembered.
+async fn forget_gone(ingest: &Ingest, entries: &[ObjectEntry], position: &mut Position) -> Result<(), IngestError> {
+    let there: HashSet<&str> = entries.iter().map(|entry| entry.path.as_ref()).collect();
+    let gone: Vec<String> = position.keys().filter(|key| !there.contains(key.as_str())).cloned().collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let mut changes = Positions::default();
+    for key in &gone {
+        changes.forget(&ingest.source, key);
+        position.remove(key);
+    }
+    ingest.journal.append_patiently(Rows::default(), changes).await.map_err(super::PipelineError::from)?;
     Ok(())
 }
 
@@ -149,25 +164,19 @@ async fn read(
 ) -> Result<super::Totals, IngestError> {
     let key = entry.path.to_string();
     let name = ingest.source.to_string();
-    let mut next = position.clone();
     let growing = may_grow(ingest, entry);
-    // Of an object at rest everything was read, line end or not.
-    let read_to = |totals: ObjectTotals| if growing { totals.complete_to } else { entry.size };
-    let totals = ingest
-        .object(
-            objects,
-            entry,
-            from,
-            growing,
-            |totals| {
-                let done = Done { size: entry.size, etag: entry.etag.clone(), offset: read_to(totals) };
-                next.objects.insert(key.clone(), done);
-                Positions::from([(name, serde_json::to_string(&next).unwrap_or_default())])
-            },
-            |_| {},
-        )
-        .await?;
-    *position = next;
+    let mut done = Done { size: entry.size, etag: entry.etag.clone(), offset: entry.size };
+    let note = |totals: ObjectTotals| {
+        // Of an object at rest everything was read, line end or not.
+        if growing {
+            done.offset = totals.complete_to;
+        }
+        let mut changes = Positions::default();
+        changes.set(&name, &key, serde_json::to_string(&done).unwrap_or_default());
+        changes
+    };
+    let totals = ingest.object(objects, entry, from, growing, note, |_| {}).await?;
+    position.insert(key.clone(), done);
     info!(source.id = %ingest.source, object.key = %key, records = totals.totals.records, "object read");
     Ok(totals.totals)
 }

@@ -7,7 +7,7 @@
 //! 4. call spans on one ancestor line of a trace;
 //! 5. the same request id of an API gateway.
 //!
-//! No link reaches further than half an hour of event time, so that a slice of the ledger depends on its neighbourhood
+//! No link reaches further than a quarter of an hour of event time, so that a slice of the ledger depends on its neighbourhood
 //! only.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -17,7 +17,7 @@ use super::link::DisjointSets;
 use crate::model::{MINUTE_US, Observation, RecordId, Timestamp, Witness};
 
 /// Witnesses of one call whose starts lie further apart than this are not merged: it bounds what a settle must read.
-pub const LINK_WINDOW_US: i64 = 30 * MINUTE_US;
+pub const LINK_WINDOW_US: i64 = 15 * MINUTE_US;
 /// Two answers with one id further apart than this are two calls.
 const RESPONSE_ID_WINDOW_US: i64 = 15 * MINUTE_US;
 /// No sane trace is deeper; it also ends cycles.

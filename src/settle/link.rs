@@ -12,21 +12,48 @@ pub type LinkKey = u64;
 
 /// The ids by which an observation can be linked to others.
 pub fn link_keys(observation: &Observation) -> impl Iterator<Item = LinkKey> {
-    let key = |kind: u8, id: &str| {
-        let mut hasher = DefaultHasher::new();
-        (kind, id).hash(&mut hasher);
-        hasher.finish()
-    };
+    ids(observation).chain(observation.trace_id.as_deref().map(|id| key(4, id, "")))
+}
+
+/// What a settled observation offers to later ones to link to. Unlike [`link_keys`] this is exact for spans: a trace may
+/// be long, only a parent and its child touch.
+pub fn offered_keys(observation: &Observation) -> impl Iterator<Item = LinkKey> {
+    ids(observation).chain(span_key(5, observation, observation.span_id.as_deref())).chain(span_key(
+        6,
+        observation,
+        observation.parent_span_id.as_deref(),
+    ))
+}
+
+/// What a later observation looks for among the [`offered_keys`].
+pub fn sought_keys(observation: &Observation) -> impl Iterator<Item = LinkKey> {
+    ids(observation).chain(span_key(5, observation, observation.parent_span_id.as_deref())).chain(span_key(
+        6,
+        observation,
+        observation.span_id.as_deref(),
+    ))
+}
+
+fn ids(observation: &Observation) -> impl Iterator<Item = LinkKey> {
     let mut own = DefaultHasher::new();
     (0_u8, observation.observation_id).hash(&mut own);
     let ids = [
         Some(own.finish()),
-        observation.provider_request_id.as_deref().map(|id| key(1, id)),
-        observation.response_id.as_deref().map(|id| key(2, id)),
-        observation.gateway_request_id.as_deref().map(|id| key(3, id)),
-        observation.trace_id.as_deref().map(|id| key(4, id)),
+        observation.provider_request_id.as_deref().map(|id| key(1, id, "")),
+        observation.response_id.as_deref().map(|id| key(2, id, "")),
+        observation.gateway_request_id.as_deref().map(|id| key(3, id, "")),
     ];
     ids.into_iter().flatten()
+}
+
+fn span_key(kind: u8, observation: &Observation, span: Option<&str>) -> Option<LinkKey> {
+    Some(key(kind, observation.trace_id.as_deref()?, span?))
+}
+
+fn key(kind: u8, id: &str, part: &str) -> LinkKey {
+    let mut hasher = DefaultHasher::new();
+    (kind, id, part).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Splits observations into groups that share no id.

@@ -4,13 +4,15 @@
 mod count;
 mod link;
 mod merge;
+mod slices;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
 pub use count::LINK_WINDOW_US;
-pub use link::{LinkKey, group, link_keys};
+pub use link::{LinkKey, group, link_keys, offered_keys, sought_keys};
+pub use slices::{News, Slices, slices};
 
 use crate::attribution::Attribution;
 use crate::catalog::{Catalog, ModelIdentity, ModelQuery};

@@ -179,7 +179,7 @@ fn no_link_reaches_across_hours() {
         ts,
         ..observation(name, Witness::ProviderLog)
     };
-    assert_eq!(run(vec![log("a", T0), log("b", T0.plus(20 * 60_000_000))]).len(), 1);
+    assert_eq!(run(vec![log("a", T0), log("b", T0.plus(12 * 60_000_000))]).len(), 1);
     assert_eq!(run(vec![log("a", T0), log("b", T0.plus(7_200_000_000))]).len(), 2);
 }
 

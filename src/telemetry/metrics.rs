@@ -19,6 +19,14 @@ const TAIL_ROWS: &str = "polymeter_tail_rows";
 const HOT_CALLS: &str = "polymeter_hot_calls";
 const HORIZON: &str = "polymeter_horizon_timestamp_seconds";
 const ACTIVE_FILES: &str = "polymeter_table_files";
+const TABLE_BYTES: &str = "polymeter_table_bytes";
+const LOG_OBJECTS: &str = "polymeter_table_log_objects";
+const ROWS_WRITTEN: &str = "polymeter_rows_written_total";
+const TABLE_COMMITS: &str = "polymeter_table_commits_total";
+const TABLE_COMMIT_SECONDS: &str = "polymeter_table_commit_seconds";
+const HOT_ROWS: &str = "polymeter_hot_observations";
+const SETTLE_LAG: &str = "polymeter_settle_lag_seconds";
+const MERGED_FILES: &str = "polymeter_merged_files_total";
 const QUERIES: &str = "polymeter_queries_total";
 const QUERY_SECONDS: &str = "polymeter_query_seconds";
 const SOURCE_ERRORS: &str = "polymeter_source_errors_total";
@@ -45,6 +53,14 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(HOT_CALLS, "Calls newer than the horizon, kept in memory");
     describe_gauge!(HORIZON, "The instant that divides ledger and hot set");
     describe_gauge!(ACTIVE_FILES, "Active files of each table");
+    describe_gauge!(TABLE_BYTES, "Bytes of the active files of each table");
+    describe_gauge!(LOG_OBJECTS, "Objects in the log of each table, as of the last upkeep");
+    describe_counter!(ROWS_WRITTEN, "Rows written into files of each table, merges included");
+    describe_counter!(TABLE_COMMITS, "Commits of each table, by result");
+    describe_histogram!(TABLE_COMMIT_SECONDS, "Time of one commit of a table");
+    describe_gauge!(HOT_ROWS, "Observations kept in memory");
+    describe_gauge!(SETTLE_LAG, "Age of the oldest observation that is not settled");
+    describe_counter!(MERGED_FILES, "Files that upkeep merged into larger ones");
     describe_counter!(QUERIES, "Queries answered, by outcome");
     describe_histogram!(QUERY_SECONDS, "Time of one query");
     describe_counter!(SOURCE_ERRORS, "Failed reads of a source");
@@ -91,16 +107,41 @@ pub fn settle(took: Duration, ok: bool) {
 
 /// Reports the state of the hot set.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^52")]
-pub fn hot(tail_rows: usize, hot_calls: usize, horizon_us: i64) {
+pub fn hot(tail_rows: usize, hot_rows: usize, hot_calls: usize, horizon_us: i64, lag_us: i64) {
     gauge!(TAIL_ROWS).set(tail_rows as f64);
+    gauge!(HOT_ROWS).set(hot_rows as f64);
     gauge!(HOT_CALLS).set(hot_calls as f64);
     gauge!(HORIZON).set(horizon_us as f64 / 1e6);
+    gauge!(SETTLE_LAG).set(lag_us as f64 / 1e6);
 }
 
 /// Reports how many files a table has.
-#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; file counts stay far below 2^52")]
-pub fn table_files(table: &'static str, files: usize) {
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^52")]
+pub fn table_files(table: &'static str, files: usize, bytes: u64) {
     gauge!(ACTIVE_FILES, "table" => table).set(files as f64);
+    gauge!(TABLE_BYTES, "table" => table).set(bytes as f64);
+}
+
+/// Reports how long the log of a table is.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^52")]
+pub fn log_objects(table: &'static str, objects: usize) {
+    gauge!(LOG_OBJECTS, "table" => table).set(objects as f64);
+}
+
+/// Counts rows that were written into a file of a table.
+pub fn rows_written(table: &'static str, rows: usize) {
+    counter!(ROWS_WRITTEN, "table" => table).increment(u64::try_from(rows).unwrap_or(u64::MAX));
+}
+
+/// Reports one commit of a table.
+pub fn table_commit(table: &'static str, took: Duration, ok: bool) {
+    counter!(TABLE_COMMITS, "table" => table, "result" => if ok { "ok" } else { "error" }).increment(1);
+    histogram!(TABLE_COMMIT_SECONDS, "table" => table).record(took);
+}
+
+/// Counts files that were merged.
+pub fn merged_files(table: &'static str, files: usize) {
+    counter!(MERGED_FILES, "table" => table).increment(u64::try_from(files).unwrap_or(u64::MAX));
 }
 
 /// Reports one query.

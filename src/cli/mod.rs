@@ -1,6 +1,7 @@
 //! The command line.
 
-use std::collections::BTreeMap;
+mod store;
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,8 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::app::{self, ImportKind, ImportOptions, ServeOptions, SqlFormat, SqlOptions};
-use crate::config::{Config, DEFAULT_DATA, FormatConfig};
-use crate::sources::azure::AzureConfig;
+use crate::config::{Config, DEFAULT_DATA};
 use crate::telemetry::{self, LogFormat};
 
 /// Meters LLM calls across clouds: every call counted once, priced exactly, never lost.
@@ -39,6 +39,25 @@ enum Command {
         after_help = "Tables: calls, observations, quarantine, provider_metrics.\n\nExamples:\n  polymeter sql \"SELECT model, sum(cost) FROM calls GROUP BY model\"\n  polymeter sql --format csv \"SELECT * FROM calls LIMIT 10\""
     )]
     Sql(Sql),
+    /// Look at the journal.
+    #[command(subcommand)]
+    Journal(store::Journal),
+    /// Look at records that could not be read, and take them in once they can.
+    #[command(subcommand)]
+    Quarantine(store::Quarantine),
+    /// Compute calls again from the archived observations and compare them with the ledger.
+    #[command(
+        after_help = "Ends with an error if a call differs. Works beside a running `serve`.\n\nExample:\n  polymeter audit --from 2026-10-01 --to 2026-11-01"
+    )]
+    Audit(store::Range),
+    /// Compute calls again with today's rules, prices and names, and replace those that change.
+    #[command(
+        after_help = "Says first what would change (calls, tokens, cost) and asks. Works beside a running `serve`.\n\nExample:\n  polymeter resettle --from 2026-10-01 --to 2026-11-01 --config polymeter.toml"
+    )]
+    Resettle(store::Resettle),
+    /// Merge small files, apply the retention, write checkpoints and remove what is replaced, now.
+    #[command(after_help = "`serve` does the same by itself, a little at a time. Prints a JSON summary.")]
+    Maintain(store::Place),
     /// Check a configuration file and tell everything that is wrong with it.
     CheckConfig {
         /// The file.
@@ -96,6 +115,16 @@ enum Kind {
     Otlp,
 }
 
+impl From<Kind> for ImportKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Bedrock => Self::Bedrock,
+            Kind::Azure => Self::Azure,
+            Kind::Otlp => Self::Otlp,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 struct Sql {
     /// The statement.
@@ -134,6 +163,11 @@ impl Cli {
             }
             Command::Import(import) => import.run().await,
             Command::Sql(sql) => sql.run().await,
+            Command::Journal(journal) => journal.run().await,
+            Command::Quarantine(quarantine) => quarantine.run().await,
+            Command::Audit(range) => range.audit().await,
+            Command::Resettle(resettle) => resettle.run().await,
+            Command::Maintain(place) => place.maintain().await,
             Command::CheckConfig { file } => {
                 let config = Config::load(&file)?;
                 let mut out = std::io::stdout().lock();
@@ -161,30 +195,24 @@ impl Serve {
     }
 }
 
-/// Attribution and deployments from a configuration file, where one is given.
-fn shared(path: Option<PathBuf>) -> anyhow::Result<(BTreeMap<String, String>, AzureConfig)> {
-    let Some(path) = path else { return Ok(Default::default()) };
-    let config = Config::load(&path)?;
-    let mut azure = AzureConfig::default();
-    for source in config.sources {
-        if let FormatConfig::Azure(one) = source.format {
-            azure.deployments.extend(one.deployments);
-        }
-    }
-    Ok((config.principals, azure))
+/// A configuration file, where one is given.
+fn load(path: Option<&PathBuf>) -> anyhow::Result<Option<Config>> {
+    Ok(path.map(|path| Config::load(path)).transpose()?)
 }
 
 impl Import {
     async fn run(self) -> anyhow::Result<()> {
         telemetry::init("warn", LogFormat::Text, None);
-        let (principals, azure) = shared(self.config)?;
-        let kind = match self.kind {
-            Kind::Bedrock => ImportKind::Bedrock,
-            Kind::Azure => ImportKind::Azure,
-            Kind::Otlp => ImportKind::Otlp,
+        let config = load(self.config.as_ref())?.unwrap_or_default();
+        let options = ImportOptions {
+            kind: self.kind.into(),
+            locations: self.locations,
+            data: self.data,
+            source: self.source,
+            azure: config.azure_deployments(),
+            retention: config.retention(),
+            principals: config.principals,
         };
-        let options =
-            ImportOptions { kind, locations: self.locations, data: self.data, source: self.source, principals, azure };
         let summary = app::import(options).await?;
         let mut out = std::io::stdout().lock();
         writeln!(out, "{}", serde_json::to_string(&summary)?)?;
@@ -195,7 +223,7 @@ impl Import {
 impl Sql {
     async fn run(self) -> anyhow::Result<()> {
         telemetry::init("warn", LogFormat::Text, None);
-        let (principals, _) = shared(self.config)?;
+        let principals = load(self.config.as_ref())?.unwrap_or_default().principals;
         let format = match self.format {
             Form::Table => SqlFormat::Table,
             Form::Json => SqlFormat::Json,

@@ -1,0 +1,201 @@
+//! Reading what is there: listing, single objects, the whole tail, a writer's newest object. A damaged object is set
+//! aside, so that it stops nothing and is kept for people.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use tracing::error;
+
+use super::positions::State;
+use super::{Commit, FOLDER, JournalError, JournalObject, Tail, object_name};
+use crate::store::Store;
+use crate::telemetry::metrics;
+
+/// Folder for objects that could not be read.
+const DAMAGED: &str = "journal-damaged";
+/// Objects that are read at once.
+const AT_ONCE: usize = 16;
+
+/// An object as a listing shows it.
+#[derive(Clone, Debug)]
+pub(super) struct Listed {
+    /// Who wrote it.
+    pub writer: String,
+    /// Its number.
+    pub sequence: u64,
+    /// Where it lies.
+    pub path: Path,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// All journal objects, by writer and sequence.
+pub(super) async fn list(store: &Store) -> Result<Vec<Listed>, JournalError> {
+    listed(store, FOLDER).await
+}
+
+/// The objects of one writer, by sequence.
+pub(super) async fn list_of(store: &Store, writer: &str) -> Result<Vec<Listed>, JournalError> {
+    listed(store, &format!("{FOLDER}/{writer}")).await
+}
+
+/// The objects that were set aside.
+pub(super) async fn list_damaged(store: &Store) -> Result<Vec<Listed>, JournalError> {
+    listed(store, DAMAGED).await
+}
+
+async fn listed(store: &Store, folder: &str) -> Result<Vec<Listed>, JournalError> {
+    let failed = |source| JournalError::Store { object: folder.to_owned(), source };
+    let metas: Vec<_> = store.objects().list(Some(&store.path(folder))).try_collect().await.map_err(failed)?;
+    let mut objects: Vec<_> = metas
+        .into_iter()
+        .filter_map(|meta| {
+            let mut parts = meta.location.parts().collect::<Vec<_>>().into_iter().rev();
+            let sequence = parts.next()?.as_ref().strip_suffix(".pmj")?.parse().ok()?;
+            let writer = parts.next()?.as_ref().to_owned();
+            Some(Listed { writer, sequence, path: meta.location, size: meta.size })
+        })
+        .collect();
+    objects.sort_by(|a, b| (&a.writer, a.sequence).cmp(&(&b.writer, b.sequence)));
+    Ok(objects)
+}
+
+/// What became of an attempt to read an object.
+pub(super) enum Found {
+    /// It is there.
+    Object(JournalObject),
+    /// It was damaged and is set aside.
+    SetAside,
+    /// It is not there.
+    Nothing,
+}
+
+/// Reads an object; sets it aside if it is damaged.
+pub(super) async fn find(store: &Store, writer: &str, sequence: u64) -> Result<Found, JournalError> {
+    let name = object_name(writer, sequence);
+    let path = store.path(&name);
+    let failed = |source| JournalError::Store { object: name.clone(), source };
+    let bytes = match store.objects().get(&path).await {
+        Ok(found) => found.bytes().await.map_err(failed)?,
+        Err(object_store::Error::NotFound { .. }) => return Ok(Found::Nothing),
+        Err(source) => return Err(failed(source)),
+    };
+    if JournalObject::is_newer(&bytes) {
+        return Err(JournalError::Newer { object: name });
+    }
+    let decoded = tokio::task::spawn_blocking(move || JournalObject::decode(&bytes)).await;
+    match decoded.map_err(|_| JournalError::Stopped)? {
+        Ok(object) => Ok(Found::Object(object)),
+        Err(detail) => {
+            set_aside(store, writer, sequence, &detail).await;
+            Ok(Found::SetAside)
+        }
+    }
+}
+
+/// Moves a damaged object out of the journal.
+async fn set_aside(store: &Store, writer: &str, sequence: u64, detail: &str) {
+    let name = object_name(writer, sequence);
+    error!(journal.object = %name, %detail, "journal object is damaged and set aside, its rows can't be read");
+    metrics::journal_damaged();
+    let target = store.path(&format!("{DAMAGED}/{writer}/{sequence:020}.pmj"));
+    if let Err(error) = store.objects().rename(&store.path(&name), &target).await {
+        error!(journal.object = %name, error = %error, "damaged journal object can't be set aside");
+    }
+}
+
+pub(super) async fn is_set_aside(store: &Store, writer: &str, sequence: u64) -> Result<bool, JournalError> {
+    let name = format!("{DAMAGED}/{writer}/{sequence:020}.pmj");
+    match store.objects().head(&store.path(&name)).await {
+        Ok(_) => Ok(true),
+        Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Err(source) => Err(JournalError::Store { object: name, source }),
+    }
+}
+
+/// The names of all writers.
+///
+/// # Errors
+/// The store can't be listed.
+pub async fn writers(store: &Store) -> Result<BTreeSet<String>, JournalError> {
+    let listed = store.objects().list_with_delimiter(Some(&store.path(FOLDER))).await;
+    let listed = match listed {
+        Ok(listed) => listed,
+        Err(object_store::Error::NotFound { .. }) => return Ok(BTreeSet::new()),
+        Err(source) => return Err(JournalError::Store { object: FOLDER.to_owned(), source }),
+    };
+    Ok(listed.common_prefixes.iter().filter_map(|prefix| Some(prefix.parts().last()?.as_ref().to_owned())).collect())
+}
+
+/// Everything behind `settled`, in order per writer, and how far that is. At most about `max_rows` rows: what is left
+/// out comes with the next call.
+///
+/// # Errors
+/// The store can't be listed or read, or ([`JournalError::Gap`]) objects were trimmed meanwhile.
+pub async fn read_tail(store: &Store, settled: &Tail, max_rows: usize) -> Result<(Vec<Commit>, Tail), JournalError> {
+    let mut seen = settled.clone();
+    let mut wanted = Vec::new();
+    let mut by_writer: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for object in list(store).await? {
+        if object.sequence > settled.get(&object.writer).copied().unwrap_or(0) {
+            by_writer.entry(object.writer).or_default().push(object.sequence);
+        }
+    }
+    for (writer, sequences) in by_writer {
+        let mut expected = settled.get(&writer).map_or(1, |seen| seen + 1);
+        let last = sequences.last().copied().unwrap_or(0);
+        let there: BTreeSet<u64> = sequences.into_iter().collect();
+        while expected <= last {
+            // A listing may show an object and not yet the one before it; asking for it by name tells.
+            if there.contains(&expected) || !is_set_aside(store, &writer, expected).await? {
+                wanted.push((writer.clone(), expected));
+            }
+            expected += 1;
+        }
+    }
+    let read = wanted.into_iter().map(|(writer, sequence)| async move {
+        let found = find(store, &writer, sequence).await?;
+        Ok::<_, JournalError>((writer, sequence, found))
+    });
+    let mut objects = stream::iter(read).buffered(AT_ONCE);
+    let (mut commits, mut rows) = (Vec::new(), 0);
+    while let Some((writer, sequence, found)) = objects.try_next().await? {
+        match found {
+            Found::Object(object) => {
+                rows += object.rows.len();
+                commits.push(Commit { writer: writer.as_str().into(), sequence, rows: Arc::new(object.rows) });
+            }
+            Found::SetAside => {}
+            Found::Nothing => return Err(JournalError::Gap { writer, sequence }),
+        }
+        seen.insert(writer, sequence);
+        if rows >= max_rows {
+            break;
+        }
+    }
+    Ok((commits, seen))
+}
+
+/// The highest number of a writer (numbers are never used twice) and where its sources stand.
+pub(super) async fn newest_of(store: &Store, writer: &str) -> Result<(u64, State), JournalError> {
+    let objects = list_of(store, writer).await?;
+    let Some(highest) = objects.last().map(|object| object.sequence) else { return Ok((0, State::default())) };
+    for object in objects.iter().rev() {
+        let Found::Object(newest) = find(store, writer, object.sequence).await? else { continue };
+        let mut state = State::default();
+        for carrier in &newest.carried.needs {
+            match find(store, writer, *carrier).await? {
+                Found::Object(carrier_object) => state.take(*carrier, &carrier_object.carried),
+                // What is not known to be read is read again, which counts nothing twice.
+                Found::SetAside | Found::Nothing => {
+                    error!(journal.writer = writer, sequence = carrier, "positions are lost, objects are read again");
+                }
+            }
+        }
+        state.take(newest.sequence, &newest.carried);
+        return Ok((highest, state));
+    }
+    Ok((highest, State::default()))
+}
