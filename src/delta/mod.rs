@@ -4,10 +4,14 @@
 //! Guarantee: [`Table::commit`] returns `Ok` only if its change is in the table's log; on any error of the library it
 //! reloads and looks for its own marks before it reports one, because an error may have landed.
 
+mod error;
+mod file;
 mod parquet_file;
 mod table;
 mod upkeep;
 
+pub use error::DeltaError;
+pub use file::{DataFile, NewFile};
 pub use parquet_file::FileError;
-pub use table::{Change, DataFile, DeltaError, Marks, NewFile, Table};
+pub use table::{Change, Marks, Table};
 pub use upkeep::{LogUpkeep, Removed};

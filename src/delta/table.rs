@@ -7,7 +7,6 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::error::DataFusionError;
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::SessionContext;
 use deltalake::delta_datafusion::TableProviderBuilder;
@@ -20,10 +19,12 @@ use futures::StreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use tracing::{info, warn};
 
-use super::parquet_file::{self, FileError};
+use super::error::DeltaError;
+use super::file::{DataFile, NewFile};
+use super::parquet_file;
 use super::upkeep::set_aside_pointer;
 use crate::clock::{Clock, SystemClock};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::telemetry::metrics;
 
 /// Name of the partition column.
@@ -40,85 +41,6 @@ const CONFIGURATION: [(&str, Option<&str>); 3] = [
 
 /// Transaction marks: application id to version. They land atomically with the files of their commit.
 pub type Marks = BTreeMap<String, i64>;
-
-/// Why a table can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum DeltaError {
-    /// The Delta library refused; the table is unchanged.
-    #[error("table {table}")]
-    Delta {
-        /// Which table.
-        table: &'static str,
-        /// Why.
-        #[source]
-        source: Box<DeltaTableError>,
-    },
-    /// A scan failed.
-    #[error("table {table} can't be read")]
-    Scan {
-        /// Which table.
-        table: &'static str,
-        /// Why.
-        #[source]
-        source: Box<DataFusionError>,
-    },
-    /// A data file can't be encoded.
-    #[error("table {table}")]
-    File {
-        /// Which table.
-        table: &'static str,
-        /// Why.
-        #[source]
-        source: FileError,
-    },
-    /// A data file can't be stored.
-    #[error("data file {path}")]
-    Put {
-        /// Which file.
-        path: String,
-        /// Why.
-        #[source]
-        source: object_store::Error,
-    },
-    /// The store can't be listed or read.
-    #[error("{path} can't be listed or read")]
-    List {
-        /// What.
-        path: String,
-        /// Why.
-        #[source]
-        source: object_store::Error,
-    },
-    /// Another process committed since this version was read.
-    #[error("table {table}: another process committed meanwhile")]
-    Overtaken {
-        /// Which table.
-        table: &'static str,
-    },
-    /// The table has columns that this program does not know.
-    #[error(
-        "table {table} was written by a newer polymeter: it has the column '{column}'; use that version or a newer one"
-    )]
-    Newer {
-        /// Which table.
-        table: &'static str,
-        /// First unknown column.
-        column: String,
-    },
-    /// The location is unusable.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A background task died.
-    #[error("interrupted")]
-    Interrupted,
-}
-
-/// A data file that is stored but not yet part of the table.
-#[derive(Clone, Debug)]
-pub struct NewFile {
-    add: Add,
-    rows: usize,
-}
 
 /// What one commit does.
 #[derive(Debug, Default)]
@@ -137,40 +59,6 @@ pub struct Table {
     name: &'static str,
     pub(super) inner: DeltaTable,
     pub(super) store: Store,
-}
-
-impl NewFile {
-    /// Rows in it.
-    #[must_use]
-    pub const fn rows(&self) -> usize {
-        self.rows
-    }
-}
-
-/// An active file of a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DataFile {
-    /// Relative to the table: `day=<day>/<name>.parquet`.
-    pub path: String,
-    /// Its size.
-    pub bytes: u64,
-    /// Rows in it.
-    pub rows: usize,
-}
-
-impl DataFile {
-    /// The day whose rows it holds, as text.
-    #[must_use]
-    pub fn day(&self) -> &str {
-        self.path.split_once('=').and_then(|(_, rest)| rest.split_once('/')).map_or("", |(day, _)| day)
-    }
-
-    /// Its name without folder and ending.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        let name = self.path.rsplit('/').next().unwrap_or_default();
-        name.strip_suffix(".parquet").unwrap_or(name)
-    }
 }
 
 impl Table {

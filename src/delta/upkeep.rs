@@ -8,7 +8,8 @@ use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tracing::warn;
 
-use super::table::{DeltaError, Table};
+use super::error::DeltaError;
+use super::table::Table;
 use crate::clock::{Clock, SystemClock};
 use crate::store::Store;
 

@@ -1,7 +1,6 @@
 //! The mark of a store: `store.json` says by which format it is written. A column more is no new format, and older
 //! formats are read; a newer one is refused, because this program would drop what it does not know.
 
-use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use serde::{Deserialize, Serialize};
 
 use super::LedgerError;
@@ -24,14 +23,9 @@ struct Mark {
 /// # Errors
 /// It is, or the mark can't be read.
 pub async fn check_format(store: &Store) -> Result<Option<u32>, LedgerError> {
-    let failed = |source| LedgerError::Object { object: OBJECT.to_owned(), source };
-    let bytes = match store.objects().get(&store.path(OBJECT)).await {
-        Ok(found) => found.bytes().await.map_err(failed)?,
-        Err(object_store::Error::NotFound { .. }) => return Ok(None),
-        Err(source) => return Err(failed(source)),
-    };
+    let Some(bytes) = store.read(OBJECT).await? else { return Ok(None) };
     let mark: Mark = serde_json::from_slice(&bytes)
-        .map_err(|error| failed(object_store::Error::Generic { store: OBJECT, source: Box::new(error) }))?;
+        .map_err(|error| LedgerError::Damaged { object: OBJECT.to_owned(), detail: error.to_string() })?;
     if mark.format > FORMAT {
         return Err(LedgerError::Newer { written_by: mark.written_by, found: mark.format, known: FORMAT });
     }
@@ -44,10 +38,5 @@ pub async fn check_format(store: &Store) -> Result<Option<u32>, LedgerError> {
 /// The store fails.
 pub async fn mark_format(store: &Store) -> Result<(), LedgerError> {
     let mark = Mark { format: FORMAT, written_by: env!("CARGO_PKG_VERSION").to_owned() };
-    let bytes = PutPayload::from(serde_json::to_vec(&mark).unwrap_or_default());
-    let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-    match store.objects().put_opts(&store.path(OBJECT), bytes, options).await {
-        Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
-        Err(source) => Err(LedgerError::Object { object: OBJECT.to_owned(), source }),
-    }
+    Ok(store.keep(OBJECT, serde_json::to_vec(&mark).unwrap_or_default(), false).await?)
 }

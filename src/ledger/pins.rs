@@ -4,8 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use futures::TryStreamExt;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use serde::{Deserialize, Serialize};
 
 use super::LedgerError;
@@ -33,16 +31,11 @@ impl Pins {
     /// # Errors
     /// The store fails, or a pin is damaged.
     pub async fn read(store: &Store) -> Result<Self, LedgerError> {
-        let folder = store.path(FOLDER);
-        let failed = |source| LedgerError::Object { object: FOLDER.to_owned(), source };
-        let metas: Vec<_> = store.objects().list(Some(&folder)).try_collect().await.map_err(failed)?;
         let mut pins = Vec::new();
-        for meta in metas {
-            let bytes = store.objects().get(&meta.location).await.map_err(failed)?.bytes().await.map_err(failed)?;
-            pins.push(serde_json::from_slice(&bytes).map_err(|error| LedgerError::Object {
-                object: meta.location.to_string(),
-                source: object_store::Error::Generic { store: "pins", source: Box::new(error) },
-            })?);
+        for object in store.names(FOLDER).await? {
+            let Some(bytes) = store.read(&object).await? else { continue };
+            let pin = serde_json::from_slice(&bytes);
+            pins.push(pin.map_err(|error| LedgerError::Damaged { object, detail: error.to_string() })?);
         }
         Ok(Self(pins))
     }
@@ -52,10 +45,8 @@ impl Pins {
     /// # Errors
     /// The store fails.
     pub async fn set(store: &Store, name: &str, pin: &Pin) -> Result<(), LedgerError> {
-        let object = format!("{FOLDER}/{name}.json");
         let bytes = serde_json::to_vec_pretty(pin).unwrap_or_default();
-        let put = store.objects().put(&store.path(&object), PutPayload::from(bytes)).await;
-        put.map(drop).map_err(|source| LedgerError::Object { object, source })
+        Ok(store.keep(&format!("{FOLDER}/{name}.json"), bytes, true).await?)
     }
 
     /// The pinned versions of a table.

@@ -9,7 +9,7 @@ use arrow::datatypes::SchemaRef;
 use crate::columns::{ColumnError, Row, stored, stored_schema};
 use crate::delta::{Change, DeltaError, Marks, NewFile, Table};
 use crate::model::fingerprint;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Why a settled table can't be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -39,13 +39,15 @@ pub enum LedgerError {
         known: u32,
     },
     /// A small object beside the tables.
-    #[error("{object} can't be read or written")]
-    Object {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A small object beside the tables holds what can't be understood.
+    #[error("{object} is damaged: {detail}")]
+    Damaged {
         /// Which.
         object: String,
-        /// Why.
-        #[source]
-        source: object_store::Error,
+        /// What is wrong with it.
+        detail: String,
     },
 }
 

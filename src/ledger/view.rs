@@ -6,10 +6,12 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Date32Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
+use datafusion::common::{Column, JoinType};
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::functions::encoding::expr_fn::encode;
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder, col, lit};
+use datafusion::functions_aggregate::expr_fn::max;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, col, lit};
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
 
@@ -119,13 +121,37 @@ impl View {
             let both = select::<R>(stored, None)?.union(select::<R>(Arc::new(tail), None)?.build()?)?;
             let Some(Once { id, latest }) = once else { return both.build() };
             // Delivered twice, or in the tail and already in the table: shown once.
-            let columns = both.schema().columns().into_iter().map(Expr::Column).collect();
-            let order = latest.map(|latest| vec![col(id).sort(true, true), col(latest).sort(false, false)]);
-            both.distinct_on(vec![col(id)], columns, order)?.build()
+            let columns: Vec<Expr> = both.schema().columns().into_iter().map(Expr::Column).collect();
+            let Some(latest) = latest else { return both.distinct_on(vec![col(id)], columns, None)?.build() };
+            once_with_latest(&both, id, latest)
         };
         let plan = plan().map_err(|source| scan(R::TABLE, source))?;
         Ok(Arc::new(datafusion::datasource::ViewTable::new(plan, None)))
     }
+}
+
+/// Each row once; the column `latest` comes from rows that say nothing else, the greatest if there are several.
+fn once_with_latest(
+    rows: &LogicalPlanBuilder,
+    id: &'static str,
+    latest: &'static str,
+) -> Result<LogicalPlan, DataFusionError> {
+    const SAID: &str = "said";
+    let names: Vec<String> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let first = rows.clone().filter(col(latest).is_null())?;
+    let columns: Vec<Expr> = names.iter().map(col).collect();
+    let first = first.distinct_on(vec![col(id)], columns, None)?.alias("first")?;
+    let said = rows.clone().filter(col(latest).is_not_null())?;
+    let said = said.aggregate(vec![col(id)], vec![max(col(latest)).alias(SAID)])?.alias("later")?.build()?;
+    let by_id = (vec![Column::new(Some("first"), id)], vec![Column::new(Some("later"), id)]);
+    let shown = names.iter().map(|name| {
+        if name == latest {
+            Expr::Column(Column::new(Some("later"), SAID)).alias(latest)
+        } else {
+            Expr::Column(Column::new(Some("first"), name)).alias(name)
+        }
+    });
+    first.join(said, JoinType::Left, by_id, None)?.project(shown)?.build()
 }
 
 fn scan(table: &'static str, source: DataFusionError) -> LedgerError {

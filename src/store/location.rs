@@ -26,6 +26,15 @@ pub enum StoreError {
         /// Why.
         source: std::io::Error,
     },
+    /// A small object can't be read or written.
+    #[error("{object} can't be read or written")]
+    Object {
+        /// Which.
+        object: String,
+        /// Why.
+        #[source]
+        source: object_store::Error,
+    },
     /// The client for a remote store can't be built.
     #[error("can't use {url}")]
     Client {

@@ -15,7 +15,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::{ObjectStore, path::Path};
+use futures::TryStreamExt;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path};
 use url::Url;
 
 /// An opened data location.
@@ -57,6 +58,12 @@ impl Store {
         Ok(Self { objects: Arc::new(DurableLocal::new()), root, url, local: Some(dir) })
     }
 
+    /// The same location behind another object store, for example one that fails on purpose.
+    #[must_use]
+    pub fn wrapped(self, wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
+        Self { objects: wrap(self.objects), ..self }
+    }
+
     /// The object store; its root is the file system or the bucket, see [`Store::path`].
     #[must_use]
     pub fn objects(&self) -> &Arc<dyn ObjectStore> {
@@ -79,6 +86,42 @@ impl Store {
             durable::create_dir_synced(&path).map_err(|source| StoreError::Unwritable { path, source })?;
         }
         self.url.join(&format!("{name}/")).map_err(|_| StoreError::Malformed { text: name.to_owned() })
+    }
+
+    /// The bytes of a small object, if it is there.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn read(&self, name: &str) -> Result<Option<bytes::Bytes>, StoreError> {
+        let failed = |source| StoreError::Object { object: name.to_owned(), source };
+        match self.objects.get(&self.path(name)).await {
+            Ok(found) => found.bytes().await.map(Some).map_err(failed),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(failed(source)),
+        }
+    }
+
+    /// Keeps a small object; one that is there already stays, unless it may be replaced.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn keep(&self, name: &str, bytes: Vec<u8>, replace: bool) -> Result<(), StoreError> {
+        let mode = if replace { PutMode::Overwrite } else { PutMode::Create };
+        let options = PutOptions { mode, ..PutOptions::default() };
+        match self.objects.put_opts(&self.path(name), bytes.into(), options).await {
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            Err(source) => Err(StoreError::Object { object: name.to_owned(), source }),
+        }
+    }
+
+    /// The names of the objects in a folder, relative to the location.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn names(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        let failed = |source| StoreError::Object { object: folder.to_owned(), source };
+        let metas: Vec<_> = self.objects.list(Some(&self.path(folder))).try_collect().await.map_err(failed)?;
+        Ok(metas.iter().filter_map(|meta| Some(format!("{folder}/{}", meta.location.filename()?))).collect())
     }
 
     /// The directory on the local disk, if it is one.

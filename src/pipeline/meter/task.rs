@@ -1,192 +1,36 @@
-//! The meter: one task that owns the hot set and the tail, takes in every commit (its own at once, other writers' by
-//! following their journals), settles when it holds the role, and swaps the view that queries read.
+//! The meter's task.
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{error, info, warn};
 
-use super::{Loaded, PipelineError, Portion, Settled, Settler, Tables};
+use super::{Brake, MeterOptions, Order, SharedView};
 use crate::clock::Clock;
 use crate::journal::{Commit, Follower, JournalError, Tail};
-use crate::ledger::{Retention, View};
 use crate::model::{MINUTE_US, RecordId, SLICE_US, Timestamp};
-use crate::pipeline::HotSet;
+use crate::pipeline::{HotSet, Loaded, PipelineError, Settled, Settler, Tables};
 use crate::settle::Rules;
 use crate::store::Store;
 use crate::telemetry::metrics;
-
-/// The view that queries read; swapped whole.
-pub type SharedView = Arc<ArcSwap<View>>;
-/// Set while what is not settled fills the memory; whoever appends to the journal looks at it.
-pub type Brake = Arc<AtomicBool>;
 
 /// Shortest time between two swaps of the view.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
 /// Pause between two looks at whether another process has settled.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Tail rows at which a settle starts whatever the clock says.
-const TAIL_LIMIT_ROWS: usize = 200_000;
+pub(super) const TAIL_LIMIT_ROWS: usize = 200_000;
 /// Tail rows beyond which nothing more is taken in until a settle has caught up.
 const BRAKE_ROWS: usize = 1_000_000;
 /// Pause after a settle that failed or that another process may do.
 const REST: Duration = Duration::from_secs(2);
 /// The horizon never comes closer to now than this.
 const LEAST_HOT_US: i64 = MINUTE_US;
-
-/// How a meter works.
-#[derive(Clone, Copy, Debug)]
-pub struct MeterOptions {
-    /// Whether this process takes the settle role when it is free.
-    pub settles: bool,
-    /// Time between two settles when nothing is late.
-    pub settle_every: Duration,
-    /// How far the horizon stays behind now, microseconds.
-    pub hot_us: i64,
-    /// Observations to keep in memory; with more the horizon moves closer.
-    pub hot_rows: usize,
-    /// What is kept for how long.
-    pub retention: Retention,
-}
-
-impl Default for MeterOptions {
-    fn default() -> Self {
-        Self {
-            settles: true,
-            settle_every: Duration::from_secs(60),
-            hot_us: 15 * MINUTE_US,
-            hot_rows: 250_000,
-            retention: Retention::default(),
-        }
-    }
-}
-
-impl MeterOptions {
-    /// How long a holder of the settle role may show no sign of life.
-    #[must_use]
-    pub fn lease(&self) -> Duration {
-        (self.settle_every * 3).clamp(Duration::from_secs(5), Duration::from_secs(180))
-    }
-}
-
-enum Order {
-    Settle(oneshot::Sender<Result<(), String>>),
-    Stop(oneshot::Sender<()>),
-}
-
-/// Handle of the meter's task.
-#[derive(Clone, Debug)]
-pub struct Meter {
-    orders: mpsc::Sender<Order>,
-    view: SharedView,
-}
-
-impl Meter {
-    /// Reads the state of the store, starts the task, and returns when the first view stands. Commits of the writer `own`
-    /// come through `commits`, those of others are followed in the store.
-    ///
-    /// # Errors
-    /// The store fails.
-    pub async fn start(
-        store: &Store,
-        rules: Arc<Rules>,
-        clock: Arc<dyn Clock>,
-        options: MeterOptions,
-        commits: mpsc::UnboundedReceiver<Commit>,
-        own: Option<Arc<str>>,
-        brake: Brake,
-    ) -> Result<Self, PipelineError> {
-        let mut settler = Settler::new(store, Tables::open(store).await?, options.retention, options.lease());
-        if options.settles {
-            work_off(&mut settler, &rules, &*clock, options).await?;
-        }
-        let loaded = Loaded::read(store).await?;
-        settler.tables = loaded.tables.clone();
-        let view: SharedView = Arc::new(ArcSwap::from_pointee(loaded.tables.view(None, Vec::new(), &[], &Tail::new())));
-        let follower = Follower::new(store.clone(), loaded.seen.clone(), own.clone());
-        let hot = loaded.hot(options.hot_rows, &rules);
-        let late = loaded.horizon.is_some_and(|horizon| is_late(&loaded.tail, horizon));
-        let mut task = Task {
-            store: store.clone(),
-            rules,
-            clock,
-            options,
-            own,
-            follower,
-            hot,
-            own_seen: 0,
-            tail: loaded.tail,
-            archived: loaded.archived,
-            shown: loaded.tables,
-            horizon: loaded.horizon,
-            settler: Some(settler),
-            late,
-            dirty: true,
-            view: Arc::clone(&view),
-            brake,
-            running: None,
-            waiting: Vec::new(),
-            last_settle: Instant::now(),
-            last_took: Duration::ZERO,
-            last_publish: Instant::now(),
-            rest_until: Instant::now(),
-        };
-        task.own_seen = task.own.as_ref().and_then(|own| task.follower.seen().get(&**own).copied()).unwrap_or(0);
-        task.publish();
-        let (orders, inbox) = mpsc::channel(16);
-        #[expect(clippy::disallowed_methods, reason = "ended and awaited through Meter::stop")]
-        tokio::spawn(task.run(commits, inbox));
-        Ok(Self { orders, view })
-    }
-
-    /// The view that queries read.
-    #[must_use]
-    pub fn view(&self) -> SharedView {
-        Arc::clone(&self.view)
-    }
-
-    /// Settles everything that is in the journal now; returns when it can be queried.
-    ///
-    /// # Errors
-    /// The settle failed (what it says), or the meter has stopped.
-    pub async fn settle_now(&self) -> Result<(), String> {
-        let (done, outcome) = oneshot::channel();
-        let stopped = |_| "the meter has stopped".to_owned();
-        self.orders.send(Order::Settle(done)).await.map_err(|_| "the meter has stopped".to_owned())?;
-        outcome.await.map_err(stopped)?
-    }
-
-    /// Ends the task after a settle under way.
-    pub async fn stop(&self) {
-        let (done, stopped) = oneshot::channel();
-        if self.orders.send(Order::Stop(done)).await.is_ok() {
-            // An error means that it has stopped already.
-            let _ = stopped.await;
-        }
-    }
-}
-
-/// A journal that is longer than the memory should hold (an import died) is settled in portions first.
-async fn work_off(
-    settler: &mut Settler,
-    rules: &Arc<Rules>,
-    clock: &dyn Clock,
-    options: MeterOptions,
-) -> Result<(), PipelineError> {
-    loop {
-        match settler.settle_portion(TAIL_LIMIT_ROWS, clock.now(), options.hot_us, rules, true).await {
-            Ok(Portion::Settled(rows)) => info!(rows, "settled a part of a long journal"),
-            Ok(Portion::Small) | Err(PipelineError::RoleTaken) => return Ok(()),
-            Err(error) => return Err(error),
-        }
-    }
-}
 
 fn is_late(tail: &[Commit], horizon: Timestamp) -> bool {
     tail.iter().any(|commit| commit.rows.observations.iter().any(|observation| observation.ts < horizon))
@@ -208,7 +52,7 @@ struct Ended {
     waiting: Waiting,
 }
 
-struct Task {
+pub(super) struct Task {
     store: Store,
     rules: Arc<Rules>,
     clock: Arc<dyn Clock>,
@@ -241,7 +85,52 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self, mut commits: mpsc::UnboundedReceiver<Commit>, mut inbox: mpsc::Receiver<Order>) {
+    /// A task that shows what was loaded.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the task, and this is where it is put together")]
+    pub(super) fn new(
+        store: &Store,
+        rules: Arc<Rules>,
+        clock: Arc<dyn Clock>,
+        options: MeterOptions,
+        settler: Settler,
+        loaded: Loaded,
+        own: Option<Arc<str>>,
+        view: SharedView,
+        brake: Brake,
+    ) -> Self {
+        let hot = loaded.hot(options.hot_rows, &rules);
+        let late = loaded.horizon.is_some_and(|horizon| is_late(&loaded.tail, horizon));
+        let own_seen = own.as_ref().and_then(|own| loaded.seen.get(&**own).copied()).unwrap_or(0);
+        let mut task = Self {
+            store: store.clone(),
+            rules,
+            clock,
+            options,
+            follower: Follower::new(store.clone(), loaded.seen, own.clone()),
+            own,
+            hot,
+            own_seen,
+            tail: loaded.tail,
+            archived: loaded.archived,
+            shown: loaded.tables,
+            horizon: loaded.horizon,
+            settler: Some(settler),
+            late,
+            dirty: true,
+            view,
+            brake,
+            running: None,
+            waiting: Vec::new(),
+            last_settle: Instant::now(),
+            last_took: Duration::ZERO,
+            last_publish: Instant::now(),
+            rest_until: Instant::now(),
+        };
+        task.publish();
+        task
+    }
+
+    pub(super) async fn run(mut self, mut commits: mpsc::UnboundedReceiver<Commit>, mut inbox: mpsc::Receiver<Order>) {
         let follow_every =
             if self.store.local().is_some() { Duration::from_millis(200) } else { Duration::from_secs(1) };
         let (mut follow, mut watch) = (interval(follow_every), interval(WATCH_EVERY));
