@@ -11,7 +11,7 @@ use super::{StoreOptions, existing_store, rules};
 use crate::clock::{Clock, SystemClock};
 use crate::ledger::Retention;
 use crate::model::{HOUR_US, Interval, Timestamp};
-use crate::pipeline::{Audit, Settler, Sums, Tables};
+use crate::pipeline::{Audit, Settler, Tables};
 use crate::settle::Rules;
 
 /// How long to wait for a server to hand the settle role over.
@@ -133,11 +133,12 @@ fn tell(audit: &Audit, json: bool) -> anyhow::Result<()> {
     }
     let Audit { ledger, computed, .. } = audit;
     writeln!(out, "{:<14} {:>20} {:>20} {:>20}", "", "ledger", "computed", "change")?;
-    let counts: [(&str, fn(&Sums) -> u64); 3] =
-        [("calls", |s| s.calls), ("input_tokens", |s| s.input_tokens), ("output_tokens", |s| s.output_tokens)];
-    for (name, count) in counts {
-        let change = i128::from(count(computed)) - i128::from(count(ledger));
-        writeln!(out, "{name:<14} {:>20} {:>20} {change:>+20}", count(ledger), count(computed))?;
+    for (name, old, new) in [
+        ("calls", ledger.calls, computed.calls),
+        ("input_tokens", ledger.input_tokens, computed.input_tokens),
+        ("output_tokens", ledger.output_tokens, computed.output_tokens),
+    ] {
+        writeln!(out, "{name:<14} {old:>20} {new:>20} {:>+20}", i128::from(new) - i128::from(old))?;
     }
     for (name, old, new) in [("cost", ledger.cost, computed.cost), ("list_cost", ledger.list_cost, computed.list_cost)]
     {

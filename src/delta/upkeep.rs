@@ -90,7 +90,8 @@ pub(super) async fn set_aside_pointer(store: &Store, table: &str) -> Result<bool
         Ok(found) => found.bytes().await.map_err(failed)?,
         Err(_) => return Ok(false),
     };
-    let version = serde_json::from_slice::<serde_json::Value>(&bytes).ok().and_then(|value| value["version"].as_u64());
+    let pointer = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
+    let version = pointer.and_then(|pointer| pointer.get("version")?.as_u64());
     if let Some(version) = version {
         let checkpoint = store.path(&format!("{log}/{version:020}.checkpoint.parquet"));
         if store.objects().head(&checkpoint).await.is_ok_and(|meta| meta.size > 0) {

@@ -16,7 +16,7 @@ use crate::telemetry::metrics;
 /// Pause between two looks for new writers and for gaps.
 const DISCOVER_EVERY: Duration = Duration::from_secs(2);
 /// Objects that one poll takes of one writer.
-const AT_MOST: usize = 500;
+const AT_MOST: u64 = 500;
 
 /// Follows the objects of all writers but one.
 #[derive(Debug)]
@@ -81,8 +81,8 @@ impl Follower {
         discover: bool,
         commits: &mut Vec<Commit>,
     ) -> Result<(), JournalError> {
-        let mut next = *self.seen.entry(writer.to_owned()).or_insert(0) + 1;
-        for _ in 0..AT_MOST {
+        let first = *self.seen.entry(writer.to_owned()).or_insert(0) + 1;
+        for next in first..first.saturating_add(AT_MOST) {
             match find(&self.store, writer, next).await? {
                 Found::Object(object) => {
                     commits.push(Commit { writer: writer.into(), sequence: next, rows: Arc::new(object.rows) });
@@ -96,7 +96,6 @@ impl Follower {
                 Found::Nothing => break,
             }
             self.seen.insert(writer.to_owned(), next);
-            next += 1;
         }
         Ok(())
     }

@@ -126,7 +126,7 @@ pub async fn writers(store: &Store) -> Result<BTreeSet<String>, JournalError> {
         Err(object_store::Error::NotFound { .. }) => return Ok(BTreeSet::new()),
         Err(source) => return Err(JournalError::Store { object: FOLDER.to_owned(), source }),
     };
-    Ok(listed.common_prefixes.iter().filter_map(|prefix| Some(prefix.parts().last()?.as_ref().to_owned())).collect())
+    Ok(listed.common_prefixes.iter().filter_map(|prefix| Some(prefix.filename()?.to_owned())).collect())
 }
 
 /// Everything behind `settled`, in order per writer, and how far that is. At most about `max_rows` rows: what is left

@@ -2,6 +2,7 @@
 //! would write, define or set anything are refused; memory, time, rows and text are limited.
 
 mod guard;
+mod ids;
 mod named;
 mod registry;
 mod session;

@@ -9,9 +9,9 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::error::DataFusionError;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -24,6 +24,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::guard;
+use super::ids::CompareIdsAsBytes;
 use super::registry::EmptyRegistry;
 use super::threads::QueryThreads;
 use crate::ledger::{LedgerError, View};
@@ -275,7 +276,13 @@ impl Engine {
     ) -> Result<(SendableRecordBatchStream, OwnedSemaphorePermit), QueryError> {
         let slot =
             Arc::clone(&self.slots).acquire_owned().await.map_err(|error| QueryError::Internal(Box::new(error)))?;
-        let context = SessionContext::new_with_config_rt(config(), Arc::clone(&self.runtime));
+        let state = SessionStateBuilder::new()
+            .with_config(config())
+            .with_runtime_env(Arc::clone(&self.runtime))
+            .with_default_features()
+            .with_optimizer_rule(Arc::new(CompareIdsAsBytes))
+            .build();
+        let context = SessionContext::new_with_state(state);
         for inflating in INFLATING {
             context.deregister_udf(inflating);
         }

@@ -1,0 +1,109 @@
+//! Ids are stored as bytes and asked for as text. A comparison of the text is turned into one of the bytes, so that the
+//! bloom filters of the files can answer it.
+
+use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::expr::{InList, ScalarFunction};
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, lit};
+use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+
+/// `encode(x, 'hex') = 'ab…'` becomes `x = bytes`, likewise `IN` and `<>`.
+#[derive(Debug, Default)]
+pub struct CompareIdsAsBytes;
+
+impl OptimizerRule for CompareIdsAsBytes {
+    fn name(&self) -> &'static str {
+        "compare_ids_as_bytes"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::BottomUp)
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        _config: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>, DataFusionError> {
+        match plan {
+            LogicalPlan::Filter(_) | LogicalPlan::TableScan(_) => {
+                plan.map_expressions(|expression| expression.transform_up(|part| Ok(as_bytes(part))))
+            }
+            other => Ok(Transformed::no(other)),
+        }
+    }
+}
+
+fn as_bytes(part: Expr) -> Transformed<Expr> {
+    match &part {
+        Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::Eq | Operator::NotEq), right }) => {
+            let sides = (hex_of(left).zip(bytes(right))).or_else(|| hex_of(right).zip(bytes(left)));
+            match sides {
+                Some((id, bytes)) => {
+                    let (id, bytes) = (Box::new(id.clone()), Box::new(lit(bytes)));
+                    Transformed::yes(Expr::BinaryExpr(BinaryExpr { left: id, op: *op, right: bytes }))
+                }
+                None => Transformed::no(part),
+            }
+        }
+        Expr::InList(InList { expr, list, negated }) => {
+            let ids: Option<Vec<Expr>> = list.iter().map(|item| bytes(item).map(lit)).collect();
+            match hex_of(expr).zip(ids) {
+                Some((id, list)) => {
+                    Transformed::yes(Expr::InList(InList { expr: Box::new(id.clone()), list, negated: *negated }))
+                }
+                None => Transformed::no(part),
+            }
+        }
+        _ => Transformed::no(part),
+    }
+}
+
+/// The bytes of which an expression is the hex text.
+fn hex_of(expression: &Expr) -> Option<&Expr> {
+    let Expr::ScalarFunction(ScalarFunction { func, args }) = expression else { return None };
+    match args.as_slice() {
+        [id @ Expr::Column(_), Expr::Literal(form, _)] if func.name() == "encode" => {
+            (form.try_as_str().flatten() == Some("hex")).then_some(id)
+        }
+        _ => None,
+    }
+}
+
+/// Lower-case hex text as bytes. Other text can't equal an id and is compared as it is.
+fn bytes(expression: &Expr) -> Option<ScalarValue> {
+    let Expr::Literal(value, _) = expression else { return None };
+    let text = value.try_as_str().flatten()?.as_bytes();
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let pairs = text.chunks(2).map(|pair| match pair {
+        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+        _ => None,
+    });
+    Some(ScalarValue::Binary(Some(pairs.collect::<Option<Vec<u8>>>()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::functions::encoding::expr_fn::encode;
+    use datafusion::logical_expr::col;
+
+    use super::*;
+
+    #[test]
+    fn comparisons_of_hex_text_become_comparisons_of_bytes() {
+        let hex = || encode(col("call_id"), lit("hex"));
+        let same = |part: Expr| part.clone().transform_up(|part| Ok(as_bytes(part))).unwrap().data;
+        let id = || lit(ScalarValue::Binary(Some(vec![0xab, 0x01])));
+        assert_eq!(same(hex().eq(lit("ab01"))), col("call_id").eq(id()));
+        assert_eq!(same(lit("ab01").eq(hex())), col("call_id").eq(id()));
+        assert_eq!(same(hex().in_list(vec![lit("ab01")], true)), col("call_id").in_list(vec![id()], true));
+        for other in [hex().eq(lit("AB01")), hex().eq(lit("ab0")), hex().lt(lit("ab")), col("model").eq(lit("ab01"))] {
+            assert_eq!(same(other.clone()), other);
+        }
+    }
+}
