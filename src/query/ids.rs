@@ -1,8 +1,11 @@
 //! Ids are stored as bytes and asked for as text. A comparison of the text is turned into one of the bytes, so that the
 //! bloom filters of the files can answer it.
 
-use datafusion::common::ScalarValue;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, lit};
@@ -26,38 +29,38 @@ impl OptimizerRule for CompareIdsAsBytes {
         plan: LogicalPlan,
         _config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>, DataFusionError> {
-        match plan {
-            LogicalPlan::Filter(_) | LogicalPlan::TableScan(_) => {
-                plan.map_expressions(|expression| expression.transform_up(|part| Ok(as_bytes(part))))
-            }
-            other => Ok(Transformed::no(other)),
-        }
+        let columns = match &plan {
+            LogicalPlan::Filter(filter) => Arc::clone(filter.input.schema()),
+            LogicalPlan::TableScan(scan) => Arc::clone(&scan.projected_schema),
+            _ => return Ok(Transformed::no(plan)),
+        };
+        plan.map_expressions(|expression| expression.transform_up(|part| Ok(as_bytes(part, &columns))))
     }
 }
 
-fn as_bytes(part: Expr) -> Transformed<Expr> {
-    match &part {
+fn as_bytes(part: Expr, columns: &DFSchema) -> Transformed<Expr> {
+    let changed = match &part {
         Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::Eq | Operator::NotEq), right }) => {
-            let sides = (hex_of(left).zip(bytes(right))).or_else(|| hex_of(right).zip(bytes(left)));
-            match sides {
-                Some((id, bytes)) => {
-                    let (id, bytes) = (Box::new(id.clone()), Box::new(lit(bytes)));
-                    Transformed::yes(Expr::BinaryExpr(BinaryExpr { left: id, op: *op, right: bytes }))
-                }
-                None => Transformed::no(part),
-            }
+            let sides = id_and(left, right, columns).or_else(|| id_and(right, left, columns));
+            sides.map(|(id, bytes)| {
+                let (id, bytes) = (Box::new(id.clone()), Box::new(lit(bytes)));
+                Expr::BinaryExpr(BinaryExpr { left: id, op: *op, right: bytes })
+            })
         }
         Expr::InList(InList { expr, list, negated }) => {
-            let ids: Option<Vec<Expr>> = list.iter().map(|item| bytes(item).map(lit)).collect();
-            match hex_of(expr).zip(ids) {
-                Some((id, list)) => {
-                    Transformed::yes(Expr::InList(InList { expr: Box::new(id.clone()), list, negated: *negated }))
-                }
-                None => Transformed::no(part),
-            }
+            let ids = |id: &Expr| list.iter().map(|item| bytes(item, id, columns).map(lit)).collect::<Option<Vec<_>>>();
+            hex_of(expr)
+                .and_then(|id| Some((id, ids(id)?)))
+                .map(|(id, list)| Expr::InList(InList { expr: Box::new(id.clone()), list, negated: *negated }))
         }
-        _ => Transformed::no(part),
-    }
+        _ => None,
+    };
+    changed.map_or_else(|| Transformed::no(part), Transformed::yes)
+}
+
+fn id_and<'a>(id: &'a Expr, text: &Expr, columns: &DFSchema) -> Option<(&'a Expr, ScalarValue)> {
+    let id = hex_of(id)?;
+    Some((id, bytes(text, id, columns)?))
 }
 
 /// The bytes of which an expression is the hex text.
@@ -71,8 +74,8 @@ fn hex_of(expression: &Expr) -> Option<&Expr> {
     }
 }
 
-/// Lower-case hex text as bytes. Other text can't equal an id and is compared as it is.
-fn bytes(expression: &Expr) -> Option<ScalarValue> {
+/// Lower-case hex text as bytes, of the column's own type. Other text can't equal an id and is compared as it is.
+fn bytes(expression: &Expr, id: &Expr, columns: &DFSchema) -> Option<ScalarValue> {
     let Expr::Literal(value, _) = expression else { return None };
     let text = value.try_as_str().flatten()?.as_bytes();
     let digit = |byte: u8| match byte {
@@ -84,11 +87,19 @@ fn bytes(expression: &Expr) -> Option<ScalarValue> {
         [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
         _ => None,
     });
-    Some(ScalarValue::Binary(Some(pairs.collect::<Option<Vec<u8>>>()?)))
+    let bytes = Some(pairs.collect::<Option<Vec<u8>>>()?);
+    let Expr::Column(column) = id else { return None };
+    match columns.field_from_column(column).map(|field| field.data_type().clone()).ok()? {
+        DataType::Binary => Some(ScalarValue::Binary(bytes)),
+        DataType::BinaryView => Some(ScalarValue::BinaryView(bytes)),
+        DataType::LargeBinary => Some(ScalarValue::LargeBinary(bytes)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::datatypes::{Field, Schema};
     use datafusion::functions::encoding::expr_fn::encode;
     use datafusion::logical_expr::col;
 
@@ -96,9 +107,12 @@ mod tests {
 
     #[test]
     fn comparisons_of_hex_text_become_comparisons_of_bytes() {
+        let fields =
+            vec![Field::new("call_id", DataType::BinaryView, false), Field::new("model", DataType::Utf8, true)];
+        let columns = DFSchema::try_from(Schema::new(fields)).unwrap();
         let hex = || encode(col("call_id"), lit("hex"));
-        let same = |part: Expr| part.clone().transform_up(|part| Ok(as_bytes(part))).unwrap().data;
-        let id = || lit(ScalarValue::Binary(Some(vec![0xab, 0x01])));
+        let same = |part: Expr| part.transform_up(|part| Ok(as_bytes(part, &columns))).unwrap().data;
+        let id = || lit(ScalarValue::BinaryView(Some(vec![0xab, 0x01])));
         assert_eq!(same(hex().eq(lit("ab01"))), col("call_id").eq(id()));
         assert_eq!(same(lit("ab01").eq(hex())), col("call_id").eq(id()));
         assert_eq!(same(hex().in_list(vec![lit("ab01")], true)), col("call_id").in_list(vec![id()], true));
