@@ -9,7 +9,6 @@ import argparse
 import gzip
 import json
 import os
-import pathlib
 import random
 import shutil
 import statistics
@@ -18,7 +17,8 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from serving import ROOT, binary, testenv
+
 ACCOUNT = "111122223333"
 MODELS = [
     ("anthropic.claude-sonnet-4-20250514-v1:0", True),
@@ -101,12 +101,6 @@ def generate(folder, megabytes, files):
     return sizes
 
 
-def release_binary():
-    command = ["cargo", "metadata", "--format-version", "1", "--no-deps"]
-    target = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)["target_directory"]
-    return f"{target}/release/polymeter"
-
-
 def timed_import(binary, logs, sizes):
     """Wall-clock time of one import into a new store; its totals must be right, or the time means nothing."""
     with tempfile.TemporaryDirectory(prefix="bench-", dir=logs.parent) as work:
@@ -147,8 +141,8 @@ print(con.execute("SELECT count(*) FROM t").fetchone()[0])
 
 
 def timed_duckdb(logs, sizes, runs):
-    python = pathlib.Path(os.environ.get("POLYMETER_TESTENV", ROOT / "target/testenv")) / "duckdb/bin/python"
-    if not python.exists():
+    python = testenv("duckdb")
+    if python is None:
         return None
     done = subprocess.run([python, "-c", DUCKDB, str(logs), str(runs)], check=True, capture_output=True, text=True)
     *times, rows = done.stdout.split()
@@ -162,19 +156,17 @@ def main():
     for name, value in (("--mb", 200), ("--files", 100), ("--runs", 3)):
         arguments.add_argument(name, type=int, default=value)
     given = arguments.parse_args()
-    binary = os.environ.get("POLYMETER_BIN") or release_binary()
-    if not pathlib.Path(binary).exists():
-        sys.exit(f"there is no {binary}: run `cargo build --release`, or set POLYMETER_BIN")
+    measured = binary()
     logs = ROOT / f"target/bench/bedrock-{given.mb}-{given.files}"
     sizes = generate(logs, given.mb, given.files)
     zcat = statistics.median(timed_zcat(logs, sizes) for _ in range(given.runs))
     duckdb = timed_duckdb(logs, sizes, given.runs)
-    took = statistics.median(timed_import(binary, logs, sizes) for _ in range(given.runs))
+    took = statistics.median(timed_import(measured, logs, sizes) for _ in range(given.runs))
     mb = sizes["bytes"] / 1e6
     print(f"# {sizes['records']} records in {given.files} objects, {mb:.0f} MB of JSON, {sizes['stored'] / 1e6:.0f} MB stored; {os.cpu_count()} cores; median of {given.runs}")
     print(f"# import {took:.2f} s, zcat | wc -l {zcat:.2f} s, DuckDB read_json " + (f"{duckdb:.2f} s" if duckdb else "skipped: duckdb not installed"))
     against = f"{took / zcat:.2f} times zcat | wc -l" + (f", {took / duckdb:.2f} times DuckDB read_json" if duckdb else "")
-    print(f"bedrock_import: {sizes['records'] / took:.0f} records/s, {mb / took:.0f} MB/s of JSON; takes {against}   [{binary}]")
+    print(f"bedrock_import: {sizes['records'] / took:.0f} records/s, {mb / took:.0f} MB/s of JSON; takes {against}   [{measured}]")
 
 
 main()

@@ -1,6 +1,6 @@
 //! Rate of OTLP ingest with durable acknowledgement: requests and calls per second over 1, 8 and 32 connections,
 //! against what this machine's disk (write and fsync of files of the journal's size) and one core (decoding and
-//! normalizing in the library) allow. See `benches/README.md`.
+//! normalizing in the library, or encoding the rows as Parquet) allow. See `benches/README.md`.
 //!
 //! The load client speaks HTTP/1.1 by hand over blocking sockets: it runs on the cores that the server needs too.
 
@@ -16,8 +16,12 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
 use polymeter::clock::{Clock, SystemClock};
-use polymeter::model::RecordRef;
+use polymeter::columns::Row;
+use polymeter::model::{Normalized, Observation, RecordRef};
 use polymeter::sources::otlp::{OtlpConfig, OtlpSpans};
 use prost::Message;
 
@@ -27,6 +31,8 @@ const CALLS: u32 = 10;
 const LOAD: Duration = Duration::from_secs(5);
 const WARM_UP: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(2);
+/// Rows of a file of the yardstick that only writes Parquet.
+const PARQUET_ROWS: u32 = 10_000;
 /// Stands where each span's number goes; of the same length, so that requests are patched and not encoded.
 const NUMBER: [u8; 8] = *b"\xf0number\xf1";
 const TEXT_NUMBER: &str = "chatcmpl-0123456789abcdef";
@@ -40,7 +46,12 @@ fn main() -> Result<()> {
     let decoding = decoding_rate(&template)?;
     let cores = std::thread::available_parallelism()?;
     writeln!(out, "# {binary}, {cores} cores, {CALLS} calls and {} bytes a request", template.body.len())?;
-    writeln!(out, "# decoding and normalizing alone, one thread: {decoding:.0} calls/s")?;
+    let (parquet, row_bytes) = parquet_rate(&template)?;
+    let yardstick = decoding.min(parquet);
+    writeln!(
+        out,
+        "# one thread: decoding and normalizing alone {decoding:.0} calls/s, Parquet alone {parquet:.0} calls/s of {row_bytes} bytes"
+    )?;
 
     let server = Server::start(&binary, &work.path().join("data"))?;
     let mut summary = Vec::new();
@@ -63,9 +74,10 @@ fn main() -> Result<()> {
             run.quantile(99),
         )?;
         summary.push(format!(
-            "{connections} conn {requests:.0} requests/s {calls:.0} calls/s, {:.2} requests per write+fsync of the disk, {:.3} of decoding alone",
+            "{connections} conn {requests:.0} requests/s {calls:.0} calls/s, {:.2} requests per write+fsync of the disk, {:.3} of {} alone",
             requests / disk,
-            calls / decoding,
+            calls / yardstick,
+            if decoding < parquet { "decoding" } else { "Parquet" },
         ));
     }
     let counted = server.count()?;
@@ -186,6 +198,31 @@ fn decoding_rate(template: &Template) -> Result<f64> {
         number += 1;
     }
     Ok(f64::from(calls) / start.elapsed().as_secs_f64())
+}
+
+/// Calls per second that one thread turns into Parquet files in memory (zstd 1), and the bytes that each takes there.
+/// What they are made of was decoded before.
+fn parquet_rate(template: &Template) -> Result<(f64, usize)> {
+    let format = OtlpSpans::new(OtlpConfig::default());
+    let now = SystemClock.now();
+    let at = RecordRef { source: "bench", object: "otlp", position: 0, object_time: now, observed_at: now };
+    let mut normalized = Vec::new();
+    for number in 0..u64::from(PARQUET_ROWS / CALLS) {
+        let request = ExportTraceServiceRequest::decode(template.request(number).as_slice())?;
+        format.traces(&request, &at, &mut normalized);
+    }
+    let observation = |row| if let Normalized::Observation(row) = row { Some(*row) } else { None };
+    let rows: Vec<Observation> = normalized.into_iter().filter_map(observation).collect();
+    ensure!(rows.len() == usize::try_from(PARQUET_ROWS)?, "{} of {PARQUET_ROWS} rows are observations", rows.len());
+    let settings = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?)).build();
+    let (mut calls, mut bytes, start) = (0_u32, 0, Instant::now());
+    while start.elapsed() < LIMIT {
+        let mut writer = ArrowWriter::try_new(Vec::new(), Observation::schema(), Some(settings.clone()))?;
+        writer.write(&Observation::encode(rows.iter())?)?;
+        bytes += writer.into_inner()?.len();
+        calls += PARQUET_ROWS;
+    }
+    Ok((f64::from(calls) / start.elapsed().as_secs_f64(), bytes / usize::try_from(calls)?))
 }
 
 /// Files of `size` bytes that one thread writes and syncs per second in `folder`.

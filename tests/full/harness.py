@@ -21,6 +21,8 @@ ENV = pathlib.Path(os.environ["POLYMETER_TESTENV"])
 PART = pathlib.Path(sys.argv[0]).stem
 HTTP = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 KEEP = bool(os.environ.get("POLYMETER_KEEP"))
+# A part that takes too long is ended with SIGTERM: what it started must end too.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def check(what, right, detail=""):
@@ -207,6 +209,7 @@ MODELS = [
     "amazon.nova-lite-v1:0",
     "arn:aws:bedrock:us-east-1::foundation-model/meta.llama3-1-70b-instruct-v1:0",
 ]
+ROLES = ["checkout-api", "search-api", "nightly"]
 ACCOUNT = "111122223333"
 
 
@@ -221,7 +224,7 @@ def bedrock_record(n):
         "requestId": f"5e11ab1e-0000-4000-8000-{n:012d}",
         "operation": "Converse",
         "modelId": MODELS[n % len(MODELS)],
-        "identity": {"arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/checkout-api/i-0a1b2c"},
+        "identity": {"arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{ROLES[n // 7 % 3]}/i-0a1b2c"},
         "input": {
             "inputContentType": "application/json",
             "inputBodyJson": {"messages": [{"role": "user", "content": [{"text": "a question"}]}]},
