@@ -14,7 +14,7 @@ use crate::store::Store;
 use crate::telemetry::metrics;
 
 /// Pause between two looks for new writers and for gaps.
-const DISCOVER_EVERY: Duration = Duration::from_secs(2);
+const DISCOVER_EVERY: Duration = Duration::from_secs(1);
 /// Objects that one poll takes of one writer.
 const AT_MOST: u64 = 500;
 

@@ -180,8 +180,7 @@ impl Settler {
                 return Ok(Portion::Small);
             }
         }
-        let unit = if hot_us >= SLICE_US { SLICE_US } else { MINUTE_US };
-        self.settle(&tail, now.plus(-hot_us).floor(unit), rules, now).await?;
+        self.settle(&tail, now.plus(-hot_us).floor(SLICE_US), rules, now).await?;
         Ok(Portion::Settled(found))
     }
 

@@ -308,8 +308,7 @@ impl Task {
         let room = self.options.hot_rows / 2;
         let members = self.hot.members();
         let wanted = if members <= self.options.hot_rows {
-            // A horizon of less than a slice would never move if it had to stand on an edge.
-            relaxed.floor(if self.options.hot_us >= SLICE_US { SLICE_US } else { MINUTE_US })
+            relaxed.floor(SLICE_US)
         } else {
             let share = i64::try_from(room.saturating_mul(1000) / members.max(1)).unwrap_or(1000);
             let hot_us = (self.options.hot_us / 1000).saturating_mul(share).max(LEAST_HOT_US);
