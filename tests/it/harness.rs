@@ -80,7 +80,7 @@ impl Place {
     /// Runs a command to its end.
     pub fn run(&self, args: &[&str]) -> Finished {
         let name = self.next("run");
-        let mut child = self.spawn(&name, args);
+        let mut child = self.spawn(&name, args, &[]);
         let end = Instant::now() + PATIENCE * 2;
         let status = loop {
             if let Some(status) = child.try_wait().expect("a child") {
@@ -122,27 +122,21 @@ impl Place {
 
     /// A server with a configuration of its own.
     pub fn serve_with(&self, config: &str, more: &[&str]) -> Server<'_> {
+        let ready = self.launch(config, more, &[]).ready();
+        ready.unwrap_or_else(|ended| panic!("serve {more:?} ended ({}): {}", ended.status, ended.stderr))
+    }
+
+    /// Starts a server with `environment` added to what it inherits, and does not wait for it.
+    pub fn launch(&self, config: &str, more: &[&str], environment: &[(&str, &str)]) -> Starting<'_> {
         let name = self.next("serve");
         let config = self.file(&format!("{name}.toml"), config);
         let data = self.data();
         let mut args = vec!["serve", "--config", &config, "--data", &data];
         args.extend(["--http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"]);
         args.extend(more);
-        let mut child = self.spawn(&name, &args);
-        let out = format!("{name}.out");
-        let banner = eventually("the server is ready", PATIENCE, || {
-            let ended = child.try_wait().expect("a child");
-            assert!(ended.is_none(), "{args:?} ended: {}", self.read(&format!("{name}.err")));
-            Some(self.read(&out)).filter(|text| text.contains("Try:"))
-        });
-        let address = |label: &str| {
-            let line = banner.lines().find(|line| line.trim_start().starts_with(label)).expect("an address");
-            line.split_whitespace().find(|word| word.starts_with("http://")).expect("an address").to_owned()
-        };
-        let (http, grpc, otlp) = (address("HTTP API"), address("OTLP/gRPC"), address("OTLP/HTTP"));
-        let server = Server { child: Some(child), place: self, name, http, grpc, otlp, client: reqwest::Client::new() };
-        eventually("readyz", PATIENCE, || (server.get("/readyz").status == 200).then_some(()));
-        server
+        let child = Some(self.spawn(&name, &args, environment));
+        let [http, grpc, otlp] = [(); 3].map(|()| String::new());
+        Starting(Server { child, place: self, name, http, grpc, otlp, client: reqwest::Client::new() })
     }
 
     fn next(&self, what: &str) -> String {
@@ -153,12 +147,13 @@ impl Place {
         String::from_utf8_lossy(&std::fs::read(self.path(name)).unwrap_or_default()).into_owned()
     }
 
-    fn spawn(&self, name: &str, args: &[&str]) -> Child {
+    fn spawn(&self, name: &str, args: &[&str], environment: &[(&str, &str)]) -> Child {
         let output = |end: &str| File::create(self.path(&format!("{name}.{end}"))).expect("a file for output");
         let mut command = Command::new(env!("CARGO_BIN_EXE_polymeter"));
-        for variable in ["POLYMETER_DATA", "POLYMETER_CONFIG", "RUST_LOG", "RUST_BACKTRACE"] {
+        for variable in ["POLYMETER_DATA", "POLYMETER_CONFIG", "POLYMETER_CRASH_AT", "RUST_LOG", "RUST_BACKTRACE"] {
             command.env_remove(variable);
         }
+        command.envs(environment.iter().copied());
         command.current_dir(self.dir.path()).args(args).stdin(Stdio::null());
         command.stdout(output("out")).stderr(output("err")).spawn().expect("the program starts")
     }
@@ -192,6 +187,52 @@ impl Reply {
     }
 }
 
+/// A server that is not ready yet; killed when dropped.
+pub struct Starting<'a>(Server<'a>);
+
+/// How a server ended that was expected to live.
+pub struct Ended {
+    pub status: ExitStatus,
+    pub stderr: String,
+}
+
+impl<'a> Starting<'a> {
+    /// Waits until it is ready, or has ended on its way.
+    pub fn ready(self) -> Result<Server<'a>, Ended> {
+        let Self(mut server) = self;
+        let out = format!("{}.out", server.name);
+        let banner = eventually("the server is ready", PATIENCE, || {
+            let ended = server.ended();
+            let text = server.place.read(&out);
+            if text.contains("Try:") { Some(Ok(text)) } else { ended.map(Err) }
+        })?;
+        let address = |label: &str| {
+            let line = banner.lines().find(|line| line.trim_start().starts_with(label)).expect("an address");
+            line.split_whitespace().find(|word| word.starts_with("http://")).expect("an address").to_owned()
+        };
+        (server.http, server.grpc, server.otlp) = (address("HTTP API"), address("OTLP/gRPC"), address("OTLP/HTTP"));
+        eventually("readyz", PATIENCE, || match ask(server.client.get(format!("{}/readyz", server.http))) {
+            Some(reply) => (reply.status == 200).then_some(Ok(())),
+            None => server.ended().map(Err),
+        })?;
+        Ok(server)
+    }
+
+    /// Ends it at once.
+    pub fn kill(self) {
+        self.0.kill();
+    }
+}
+
+/// Sends a request of any kind; `None` if nobody answered.
+pub fn ask(request: reqwest::RequestBuilder) -> Option<Reply> {
+    runtime().block_on(async {
+        let answer = request.timeout(PATIENCE).send().await.ok()?;
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        Some(Reply { status, headers, body: answer.bytes().await.ok()?.to_vec() })
+    })
+}
+
 /// A running server; killed when dropped.
 pub struct Server<'a> {
     child: Option<Child>,
@@ -213,11 +254,7 @@ impl Server<'_> {
 
     /// Sends a request of any kind; `None` if the server did not answer.
     pub fn ask(&self, request: reqwest::RequestBuilder) -> Option<Reply> {
-        runtime().block_on(async {
-            let answer = request.timeout(PATIENCE).send().await.ok()?;
-            let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-            Some(Reply { status, headers, body: answer.bytes().await.ok()?.to_vec() })
-        })
+        ask(request)
     }
 
     pub fn client(&self) -> &reqwest::Client {
@@ -258,6 +295,12 @@ impl Server<'_> {
     /// What it wrote to standard error.
     pub fn stderr(&self) -> String {
         self.place.read(&format!("{}.err", self.name))
+    }
+
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Option<Ended> {
+        let status = self.child.as_mut().expect("a child").try_wait().expect("a child")?;
+        Some(Ended { status, stderr: self.stderr() })
     }
 
     /// Ends it at once, as a power cut would.
