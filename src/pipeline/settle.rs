@@ -24,8 +24,9 @@ use crate::telemetry::crash_point;
 const RUNS_AT_ONCE: usize = 2;
 /// Observations that one run should hold at most.
 const RUN_ROWS: usize = 200_000;
-/// Settles between two upkeeps.
+/// Settles between two upkeeps, and before the first, so that a process that never lives long does some too.
 const UPKEEP_EVERY: u32 = 50;
+const UPKEEP_FIRST: u32 = 5;
 /// Merges that one upkeep does beside the traffic.
 const UPKEEP_MERGES: usize = 4;
 
@@ -146,7 +147,7 @@ impl Settler {
         self.trimmable.extend(covered.clone());
         info!(settle.slices = slices.len(), settle.calls = calls, settle.trimmed = trimmed, settle.horizon = %horizon, "settled");
         self.settles += 1;
-        if self.settles.is_multiple_of(UPKEEP_EVERY) {
+        if self.settles % UPKEEP_EVERY == UPKEEP_FIRST {
             self.upkeep(now, UPKEEP_MERGES).await?;
         }
         // For all writers that the caller knows of: another process may have covered more of them.

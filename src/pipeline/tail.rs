@@ -100,6 +100,11 @@ async fn sweep(
             continue;
         }
         let from = start_of(&done, entry);
+        if from > 0 && from == entry.size {
+            // It grew between the listing and the reading, so all of it was read then.
+            position.insert(key, Done { size: entry.size, etag: entry.etag.clone(), offset: from });
+            continue;
+        }
         match read(ingest, &objects, entry, from, position).await {
             Ok(totals) => board.update(name, |status| {
                 status.records += totals.records;

@@ -20,5 +20,6 @@ mod cli;
 mod crash;
 mod demo;
 mod live;
+mod replicas;
 mod samples;
 mod twice;
