@@ -12,13 +12,13 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::rules;
+use super::{HOT_US, rules};
 use crate::clock::{Clock, SystemClock};
 use crate::collect::{ObjectEntry, Objects};
 use crate::config::FormatConfig;
 use crate::journal::{Journal, Positions};
 use crate::ledger::Retention;
-use crate::model::{Interval, MINUTE_US, Quarantined, RecordId, Rows, Timestamp};
+use crate::model::{Interval, Quarantined, RecordId, Rows, Timestamp};
 use crate::pipeline::{Ingest, PipelineError, Settler, Tables, Totals};
 use crate::settle::Rules;
 use crate::sources::LogFormat;
@@ -37,8 +37,6 @@ const SETTLE_ROWS: usize = 250_000;
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long another holder of the settle role may show no sign of life.
 const LEASE: Duration = Duration::from_secs(60);
-/// How far the horizon of an import lies behind now.
-const HOT_US: i64 = 15 * MINUTE_US;
 /// Imports that may run beside each other on a local store.
 const WRITERS: usize = 16;
 

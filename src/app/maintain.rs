@@ -7,17 +7,19 @@ use std::time::Duration;
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{StoreOptions, existing_store, rules};
+use super::{HOT_US, StoreOptions, existing_store, rules};
 use crate::clock::{Clock, SystemClock};
-use crate::ledger::Retention;
+use crate::ledger::{Retention, UpkeepReport};
 use crate::model::{HOUR_US, Interval, Timestamp};
-use crate::pipeline::{Audit, Settler, Tables};
+use crate::pipeline::{Audit, PipelineError, Portion, Settler, Tables};
 use crate::settle::Rules;
 
 /// How long to wait for a server to hand the settle role over.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long another holder may show no sign of life.
 const LEASE: Duration = Duration::from_secs(60);
+/// Rows that are settled at once.
+const SETTLE_ROWS: usize = 250_000;
 
 async fn open(options: &StoreOptions, retention: Retention) -> anyhow::Result<(Settler, Arc<Rules>)> {
     let store = existing_store(&options.data).await?;
@@ -43,13 +45,19 @@ async fn give_back(settler: &mut Settler) -> anyhow::Result<()> {
 /// # Errors
 /// There is no store, or it fails.
 pub async fn maintain(options: StoreOptions, retention: Retention) -> anyhow::Result<()> {
-    let (mut settler, _) = open(&options, retention).await?;
+    let (mut settler, rules) = open(&options, retention).await?;
     take_role(&mut settler).await?;
-    let report = settler.upkeep(SystemClock.now(), usize::MAX).await;
+    let report = settle_and_tidy(&mut settler, &rules).await;
     give_back(&mut settler).await?;
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, &report?)?;
     Ok(writeln!(out)?)
+}
+
+async fn settle_and_tidy(settler: &mut Settler, rules: &Arc<Rules>) -> Result<UpkeepReport, PipelineError> {
+    let now = SystemClock.now();
+    while let Portion::Settled(_) = settler.settle_portion(SETTLE_ROWS, now, HOT_US, rules, false).await? {}
+    settler.upkeep(now, usize::MAX).await
 }
 
 /// Computes a range again from the archive and compares it with the ledger.

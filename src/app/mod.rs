@@ -21,7 +21,11 @@ use std::path::Path;
 
 use anyhow::bail;
 
+use crate::model::MINUTE_US;
 use crate::store::Store;
+
+/// How far the horizon of a command that settles lies behind now.
+const HOT_US: i64 = 15 * MINUTE_US;
 
 /// A store, and what settling needs from the configuration.
 #[derive(Clone, Debug, Default)]
