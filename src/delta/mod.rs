@@ -5,6 +5,8 @@
 //! reloads and looks for its own marks before it reports one, because an error may have landed.
 
 mod parquet_file;
+#[cfg(test)]
+mod power_tests;
 mod table;
 
 pub use parquet_file::FileError;

@@ -27,7 +27,7 @@ use crate::store::{Store, StoreError};
 /// Name of the partition column.
 const DAY: &str = "day";
 /// Commits between two checkpoints.
-const CHECKPOINT_EVERY: u64 = 50;
+pub(super) const CHECKPOINT_EVERY: u64 = 50;
 
 /// Transaction marks: application id to version. They land atomically with the files of their commit.
 pub type Marks = BTreeMap<String, i64>;

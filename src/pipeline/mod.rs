@@ -6,6 +6,8 @@ mod ingest;
 mod load;
 mod meter;
 mod otlp_sink;
+#[cfg(test)]
+mod power_tests;
 mod settle;
 mod tail;
 
