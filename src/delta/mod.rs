@@ -7,6 +7,8 @@
 mod error;
 mod file;
 mod parquet_file;
+#[cfg(test)]
+mod power_tests;
 mod table;
 mod upkeep;
 

@@ -10,7 +10,7 @@ use tracing::error;
 
 use super::positions::State;
 use super::{Commit, FOLDER, JournalError, JournalObject, Tail, object_name};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::telemetry::metrics;
 
 /// Folder for objects that could not be read.
@@ -176,6 +176,18 @@ pub async fn read_tail(store: &Store, settled: &Tail, max_rows: usize) -> Result
         }
     }
     Ok((commits, seen))
+}
+
+/// Makes the objects up to these numbers outlast a power cut. Whoever wrote them may have died, or not be done, before
+/// they did; what is settled must, or its number is given to other rows afterwards.
+///
+/// # Errors
+/// The local disk fails.
+pub async fn make_durable(store: &Store, up_to: &Tail) -> Result<(), StoreError> {
+    for (writer, sequence) in up_to {
+        store.make_durable(&object_name(writer, *sequence)).await?;
+    }
+    Ok(())
 }
 
 /// The highest number of a writer (numbers are never used twice) and where its sources stand.

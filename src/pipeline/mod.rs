@@ -8,6 +8,8 @@ mod ingest;
 mod load;
 mod meter;
 mod otlp_sink;
+#[cfg(test)]
+mod power_tests;
 mod recent;
 mod role;
 mod settle;

@@ -126,6 +126,7 @@ impl Settler {
         let writers: BTreeSet<String> = tail.iter().map(|commit| commit.writer.to_string()).collect();
         let tail = self.uncovered(tail).await?;
         let covered = highest(&tail);
+        journal::make_durable(&self.store, &covered).await?;
         append(&mut self.tables.quarantine, &tail, |commit| commit.rows.quarantined.iter().collect()).await?;
         append(&mut self.tables.metrics, &tail, |commit| commit.rows.metrics.iter().collect()).await?;
         crash_point("settle.before_archive");

@@ -1,15 +1,21 @@
 //! Where data lies: one object store, local or remote, opened from a path or URL. Journal and Delta tables share it.
 //!
 //! On a local disk every object is written to a temporary file, synced, linked into place and its directory synced
-//! ([`durable`]), because `object_store` 0.13 never syncs anything. S3 and Blob are durable when a PUT returns.
+//! ([`durable`], in the steps of [`disk`]), because `object_store` 0.13 never syncs anything. S3 and Blob are durable
+//! when a PUT returns.
 
+mod disk;
 mod durable;
 mod location;
 mod lock;
+#[cfg(test)]
+mod power;
 
 pub use durable::DurableLocal;
 pub use location::{Location, StoreError};
 pub use lock::FileLock;
+#[cfg(test)]
+pub(crate) use power::{EIO, Fault, SimDisk, Step, World};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,7 +31,14 @@ pub struct Store {
     objects: Arc<dyn ObjectStore>,
     root: Path,
     url: Url,
-    local: Option<PathBuf>,
+    local: Option<Local>,
+}
+
+/// A directory of the local disk.
+#[derive(Clone, Debug)]
+struct Local {
+    dir: PathBuf,
+    objects: Arc<DurableLocal>,
 }
 
 impl Store {
@@ -37,7 +50,7 @@ impl Store {
     pub async fn open(text: &str) -> Result<Self, StoreError> {
         let location = Location::parse(text)?;
         let mut url = match &location {
-            Location::Local(dir) => return Self::open_local(text, dir),
+            Location::Local(dir) => return Self::open_local(text, dir, DurableLocal::new()),
             Location::Remote(url) => url.clone(),
         };
         let (objects, root) = location.connect().await?;
@@ -47,15 +60,22 @@ impl Store {
         Ok(Self { objects, root, url, local: None })
     }
 
-    fn open_local(text: &str, dir: &std::path::Path) -> Result<Self, StoreError> {
+    /// Opens a directory on a disk that is not what it seems.
+    #[cfg(test)]
+    pub(crate) fn open_on(dir: &std::path::Path, disk: Box<dyn disk::Disk>) -> Result<Self, StoreError> {
+        Self::open_local(&dir.display().to_string(), dir, DurableLocal::on(disk))
+    }
+
+    fn open_local(text: &str, dir: &std::path::Path, objects: DurableLocal) -> Result<Self, StoreError> {
         let unwritable = |source| StoreError::Unwritable { path: dir.to_owned(), source };
         let malformed = || StoreError::Malformed { text: text.to_owned() };
-        durable::create_dir_synced(dir).map_err(unwritable)?;
+        objects.make_dir(dir).map_err(unwritable)?;
         let dir = dir.canonicalize().map_err(unwritable)?;
         location::probe_writable(&dir)?;
         let url = Url::from_directory_path(&dir).map_err(|()| malformed())?;
         let root = Path::from_filesystem_path(&dir).map_err(|_| malformed())?;
-        Ok(Self { objects: Arc::new(DurableLocal::new()), root, url, local: Some(dir) })
+        let objects = Arc::new(objects);
+        Ok(Self { objects: Arc::clone(&objects) as _, root, url, local: Some(Local { dir, objects }) })
     }
 
     /// The same location behind another object store, for example one that fails on purpose.
@@ -81,9 +101,9 @@ impl Store {
     /// # Errors
     /// The name can't be part of a URL, or the folder can't be made.
     pub fn make_folder(&self, name: &str) -> Result<Url, StoreError> {
-        if let Some(dir) = &self.local {
-            let path = dir.join(name);
-            durable::create_dir_synced(&path).map_err(|source| StoreError::Unwritable { path, source })?;
+        if let Some(local) = &self.local {
+            let path = local.dir.join(name);
+            local.objects.make_dir(&path).map_err(|source| StoreError::Unwritable { path, source })?;
         }
         self.url.join(&format!("{name}/")).map_err(|_| StoreError::Malformed { text: name.to_owned() })
     }
@@ -124,10 +144,23 @@ impl Store {
         Ok(metas.iter().filter_map(|meta| Some(format!("{folder}/{}", meta.location.filename()?))).collect())
     }
 
+    /// Makes what lies beside an object, and the object, outlast a power cut, whoever put it there. On an object store
+    /// what can be read does.
+    ///
+    /// # Errors
+    /// The local disk fails.
+    pub async fn make_durable(&self, name: &str) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Object { object: name.to_owned(), source };
+        match &self.local {
+            Some(local) => local.objects.make_durable(&self.path(name)).await.map_err(failed),
+            None => Ok(()),
+        }
+    }
+
     /// The directory on the local disk, if it is one.
     #[must_use]
     pub fn local(&self) -> Option<&std::path::Path> {
-        self.local.as_deref()
+        self.local.as_ref().map(|local| local.dir.as_path())
     }
 
     /// How long to wait at least between two commits: a disk takes many small ones, an object store bills each.
@@ -139,6 +172,6 @@ impl Store {
     /// The location as people write it.
     #[must_use]
     pub fn display(&self) -> String {
-        self.local.as_ref().map_or_else(|| self.url.to_string(), |dir| dir.display().to_string())
+        self.local.as_ref().map_or_else(|| self.url.to_string(), |local| local.dir.display().to_string())
     }
 }
