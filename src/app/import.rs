@@ -242,7 +242,13 @@ impl Seen {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let readable = before.iter().filter(|id| !seen.set_aside.contains(*id));
         readable
-            .map(|id| Quarantined { quarantine_id: *id, ts: now, resolved_at: Some(now), ..Quarantined::default() })
+            .map(|id| Quarantined {
+                quarantine_id: *id,
+                ts: now,
+                observed_at: now,
+                resolved_at: Some(now),
+                ..Quarantined::default()
+            })
             .collect()
     }
 

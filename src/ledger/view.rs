@@ -10,7 +10,7 @@ use datafusion::common::{Column, JoinType};
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::functions::encoding::expr_fn::encode;
-use datafusion::functions_aggregate::expr_fn::max;
+use datafusion::functions_aggregate::expr_fn::{max, min};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, col, lit};
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
@@ -130,28 +130,29 @@ impl View {
     }
 }
 
-/// Each row once; the column `latest` comes from rows that say nothing else, the greatest if there are several.
+/// Each row once, as it was first seen; the column `latest` comes from rows that say nothing else, the greatest if there
+/// are several.
 fn once_with_latest(
     rows: &LogicalPlanBuilder,
     id: &'static str,
     latest: &'static str,
 ) -> Result<LogicalPlan, DataFusionError> {
+    const SEEN: &str = "observed_at";
     const SAID: &str = "said";
+    const FIRST: &str = "first_seen";
     let names: Vec<String> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
-    let first = rows.clone().filter(col(latest).is_null())?;
+    let one = rows.clone().filter(col(latest).is_null())?;
     let columns: Vec<Expr> = names.iter().map(col).collect();
-    let first = first.distinct_on(vec![col(id)], columns, None)?.alias("first")?;
-    let said = rows.clone().filter(col(latest).is_not_null())?;
-    let said = said.aggregate(vec![col(id)], vec![max(col(latest)).alias(SAID)])?.alias("later")?.build()?;
-    let by_id = (vec![Column::new(Some("first"), id)], vec![Column::new(Some("later"), id)]);
-    let shown = names.iter().map(|name| {
-        if name == latest {
-            Expr::Column(Column::new(Some("later"), SAID)).alias(latest)
-        } else {
-            Expr::Column(Column::new(Some("first"), name)).alias(name)
-        }
+    let one = one.distinct_on(vec![col(id)], columns, None)?.alias("one")?;
+    let all = vec![max(col(latest)).alias(SAID), min(col(SEEN)).alias(FIRST)];
+    let all = rows.clone().aggregate(vec![col(id)], all)?.alias("all_of_it")?.build()?;
+    let by_id = (vec![Column::new(Some("one"), id)], vec![Column::new(Some("all_of_it"), id)]);
+    let shown = names.iter().map(|name| match name.as_str() {
+        name if name == latest => Expr::Column(Column::new(Some("all_of_it"), SAID)).alias(latest),
+        SEEN => Expr::Column(Column::new(Some("all_of_it"), FIRST)).alias(SEEN),
+        name => Expr::Column(Column::new(Some("one"), name)).alias(name),
     });
-    first.join(said, JoinType::Left, by_id, None)?.project(shown)?.build()
+    one.join(all, JoinType::Inner, by_id, None)?.project(shown)?.build()
 }
 
 fn scan(table: &'static str, source: DataFusionError) -> LedgerError {
