@@ -11,7 +11,7 @@ use super::{ImportKind, ImportOptions, StoreOptions, existing_store, import_agai
 use crate::clock::{Clock, SystemClock};
 use crate::columns::Row;
 use crate::config::Config;
-use crate::model::Quarantined;
+use crate::model::{Quarantined, RecordId};
 use crate::pipeline::load_view;
 use crate::query::{Engine, Limits, Params};
 
@@ -120,7 +120,7 @@ pub async fn quarantine_retry(
         objects.entry((row.source.clone(), row.object.clone())).or_default().push(row);
     }
     for ((source, object), records) in objects {
-        if object.starts_with("otlp/") {
+        if was_sent(&object) {
             summary.not_kept += records.len();
             continue;
         }
@@ -151,6 +151,12 @@ pub async fn quarantine_retry(
         }
     }
     Ok(summary)
+}
+
+/// Whether it stands for a request to the OTLP receiver: those are named by their content, and files in a folder `otlp`
+/// are not.
+fn was_sent(object: &str) -> bool {
+    object.strip_prefix("otlp/").is_some_and(|digest| RecordId::parse(digest).is_some())
 }
 
 /// Where the object of a source lies and what its records are. Objects of files are named by their absolute path.
@@ -197,4 +203,16 @@ pub fn tell_retry(summary: &RetrySummary) -> anyhow::Result<()> {
     }
     writeln!(out, "{}", serde_json::to_string(summary)?)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_in_a_folder_named_otlp_was_not_sent() {
+        assert!(was_sent("otlp/3268a8e4aa2539eb719a791bdba39d7e"));
+        assert!(!was_sent("otlp/traces.json"));
+        assert!(!was_sent("3268a8e4aa2539eb719a791bdba39d7e"));
+    }
 }
