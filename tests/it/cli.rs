@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use crate::harness::{Finished, Place};
 
 /// One line on standard error that starts with `error:` and holds all of `parts`; no success.
-fn one_clear_line(done: &Finished, parts: &[&str]) {
+pub fn one_clear_line(done: &Finished, parts: &[&str]) {
     assert!(!done.status.success(), "it did not fail: {}", done.stdout);
     let errors: Vec<_> = done.stderr.lines().filter(|line| line.starts_with("error:")).collect();
     assert_eq!(errors.len(), 1, "{}", done.stderr);
