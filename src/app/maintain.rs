@@ -129,6 +129,9 @@ fn confirmed() -> anyhow::Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
+/// One of the counts of some sums.
+type Count = fn(&Sums) -> u64;
+
 fn tell(audit: &Audit, json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if json {
@@ -141,7 +144,7 @@ fn tell(audit: &Audit, json: bool) -> anyhow::Result<()> {
     }
     let Audit { ledger, computed, .. } = audit;
     writeln!(out, "{:<14} {:>20} {:>20} {:>20}", "", "ledger", "computed", "change")?;
-    let counts: [(&str, fn(&Sums) -> u64); 3] =
+    let counts: [(&str, Count); 3] =
         [("calls", |s| s.calls), ("input_tokens", |s| s.input_tokens), ("output_tokens", |s| s.output_tokens)];
     for (name, count) in counts {
         let change = i128::from(count(computed)) - i128::from(count(ledger));
