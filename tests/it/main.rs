@@ -22,6 +22,7 @@ mod demo;
 mod formats;
 mod live;
 mod ops;
+mod ops;
 mod replicas;
 mod samples;
 mod set_aside;
