@@ -181,7 +181,10 @@ pub async fn read_tail(store: &Store, settled: &Tail, max_rows: usize) -> Result
 /// The highest number of a writer (numbers are never used twice) and where its sources stand.
 pub(super) async fn newest_of(store: &Store, writer: &str) -> Result<(u64, State), JournalError> {
     let objects = list_of(store, writer).await?;
-    let Some(highest) = objects.last().map(|object| object.sequence) else { return Ok((0, State::default())) };
+    // The newest may have been set aside by an earlier start; the tables may cover its number.
+    let set_aside = listed(store, &format!("{DAMAGED}/{writer}")).await?;
+    let highest =
+        [objects.last(), set_aside.last()].into_iter().flatten().map(|object| object.sequence).max().unwrap_or(0);
     for object in objects.iter().rev() {
         let Found::Object(newest) = find(store, writer, object.sequence).await? else { continue };
         let mut state = State::default();
