@@ -9,7 +9,9 @@
     reason = "a test that meets the unexpected must fail at once, and says what it compared"
 )]
 
+mod faulty_store;
 mod harness;
+mod inside;
 mod records;
 
 mod api;
@@ -18,7 +20,10 @@ mod bad_input;
 mod canary;
 mod cli;
 mod crash;
+mod damage;
 mod demo;
+mod faults;
 mod live;
+mod moments;
 mod samples;
 mod twice;
