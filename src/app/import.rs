@@ -109,12 +109,12 @@ pub async fn import(options: ImportOptions) -> anyhow::Result<ImportSummary> {
     Ok(run(options, None).await?.0)
 }
 
-/// Imports objects again because of the records in `set_aside`, and marks those of them as resolved that can be read now;
-/// returns how many.
+/// Imports an object again because of the records in `set_aside`, and marks those of them as resolved that can be read
+/// now; returns how many.
 ///
 /// # Errors
 /// A location, an object or the store can't be read or written.
-pub async fn import_again(options: ImportOptions, set_aside: &BTreeSet<RecordId>) -> anyhow::Result<usize> {
+pub async fn import_again(options: ImportOptions, set_aside: &[Quarantined]) -> anyhow::Result<usize> {
     Ok(run(options, Some(set_aside)).await?.1)
 }
 
@@ -139,7 +139,7 @@ async fn run(options: ImportOptions, set_aside: Option<&BTreeSet<RecordId>>) -> 
     let progress = Progress::new(&found);
     let (totals, objects) = read_all(&options, &found, journal.clone(), &clock, &seen, &progress).await?;
     progress.settling();
-    let resolved = set_aside.map_or_else(Vec::new, |ids| seen.resolved(ids, clock.now()));
+    let resolved = set_aside.map_or_else(Vec::new, |records| seen.resolved(records, clock.now()));
     let count = resolved.len();
     let end = Rows { quarantined: resolved, ..Rows::default() };
     read.send_replace(Some(journal.append_patiently(end, Positions::default()).await?));
@@ -205,6 +205,7 @@ async fn read_all(
             let none = |_| Positions::default();
             let totals = ingest.object(objects, entry, 0, false, none, |rows| seen.take(rows)).await?;
             progress.advance(entry.size);
+            seen.reach(totals.complete_to);
             anyhow::Ok(totals.totals)
         }
     });
@@ -222,14 +223,17 @@ struct Seen(Mutex<Ids>);
 #[derive(Default)]
 struct Ids {
     ids: Vec<RecordId>,
-    set_aside: BTreeSet<RecordId>,
+    /// Where records were set aside in the object that is read again.
+    set_aside: BTreeSet<u64>,
+    /// How far it reaches.
+    reached: u64,
     range: Option<(Timestamp, Timestamp)>,
 }
 
 impl Seen {
     fn take(&self, rows: &Rows) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.set_aside.extend(rows.quarantined.iter().map(|record| record.quarantine_id));
+        seen.set_aside.extend(rows.quarantined.iter().map(|record| record.position));
         for observation in &rows.observations {
             seen.ids.push(observation.observation_id);
             let (first, last) = seen.range.unwrap_or((observation.ts, observation.ts));
@@ -237,19 +241,26 @@ impl Seen {
         }
     }
 
-    /// Of the records in `before`, those that were not set aside again, as rows that say so.
-    fn resolved(&self, before: &BTreeSet<RecordId>, now: Timestamp) -> Vec<Quarantined> {
+    /// Of the records in `before`, those that can be read now, as rows that say so: the object still reaches to where they
+    /// lay, and nothing was set aside there again, for whatever reason.
+    fn resolved(&self, before: &[Quarantined], now: Timestamp) -> Vec<Quarantined> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let readable = before.iter().filter(|id| !seen.set_aside.contains(*id));
+        let readable =
+            before.iter().filter(|record| record.position < seen.reached && !seen.set_aside.contains(&record.position));
         readable
-            .map(|id| Quarantined {
-                quarantine_id: *id,
+            .map(|record| Quarantined {
+                quarantine_id: record.quarantine_id,
                 ts: now,
                 observed_at: now,
                 resolved_at: Some(now),
                 ..Quarantined::default()
             })
             .collect()
+    }
+
+    fn reach(&self, position: u64) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.reached = seen.reached.max(position);
     }
 
     fn count(&self) -> usize {

@@ -1,6 +1,6 @@
 //! `polymeter quarantine`: what was set aside, and taking it in again once it can be read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -137,8 +137,7 @@ pub async fn quarantine_retry(
             azure: config.as_ref().map(Config::azure_deployments).unwrap_or_default(),
             retention: config.as_ref().map(Config::retention).unwrap_or_default(),
         };
-        let ids: BTreeSet<_> = records.iter().map(|record| record.quarantine_id).collect();
-        match import_again(import, &ids).await.with_context(|| format!("can't read {location} again")) {
+        match import_again(import, &records).await.with_context(|| format!("can't read {location} again")) {
             Ok(resolved) => {
                 summary.objects += 1;
                 summary.resolved += resolved;

@@ -161,6 +161,11 @@ impl Table {
     /// # Errors
     /// The store fails or the log is damaged.
     pub async fn refresh(&mut self) -> Result<(), DeltaError> {
+        let Err(error) = self.inner.update_state().await else { return Ok(()) };
+        // As when it is opened: a process that runs must not need a restart for that.
+        if !set_aside_pointer(&self.store, self.name).await? {
+            return Err(self.failed(error));
+        }
         self.inner.update_state().await.map_err(|source| self.failed(source))
     }
 

@@ -80,8 +80,8 @@ impl Table {
     }
 }
 
-/// The pointer to the last checkpoint only saves a listing. One that can't be read, or that names what is not there, is
-/// moved away; true if it was.
+/// The pointer to the last checkpoint only saves a listing. One that can't be read, or that names what is not there or
+/// empty, is moved away; true if it was.
 pub(super) async fn set_aside_pointer(store: &Store, table: &str) -> Result<bool, DeltaError> {
     let log = format!("{table}/_delta_log");
     let path = store.path(&format!("{log}/_last_checkpoint"));
@@ -94,8 +94,14 @@ pub(super) async fn set_aside_pointer(store: &Store, table: &str) -> Result<bool
     let version = pointer.and_then(|pointer| pointer.get("version")?.as_u64());
     if let Some(version) = version {
         let checkpoint = store.path(&format!("{log}/{version:020}.checkpoint.parquet"));
-        if store.objects().head(&checkpoint).await.is_ok_and(|meta| meta.size > 0) {
-            return Ok(false);
+        match store.objects().head(&checkpoint).await {
+            Ok(found) if found.size > 0 => return Ok(false),
+            // A listing of the log would find it without the pointer too.
+            Ok(_) => {
+                let aside = store.path(&format!("{table}/_damaged_{version:020}.checkpoint.parquet"));
+                store.objects().rename(&checkpoint, &aside).await.map_err(failed)?;
+            }
+            Err(_) => {}
         }
     }
     warn!(table, "the pointer to the last checkpoint is damaged and moved aside, the whole log is read");

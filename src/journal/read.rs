@@ -129,12 +129,26 @@ pub async fn writers(store: &Store) -> Result<BTreeSet<String>, JournalError> {
     Ok(listed.common_prefixes.iter().filter_map(|prefix| Some(prefix.filename()?.to_owned())).collect())
 }
 
+/// What to do about objects that are neither in the journal nor covered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// Tell: another process may have settled and trimmed them since `settled` was read.
+    Refuse,
+    /// Go on without them: somebody removed them. It is logged and counted.
+    Skip,
+}
+
 /// Everything behind `settled`, in order per writer, and how far that is. At most about `max_rows` rows: what is left
 /// out comes with the next call.
 ///
 /// # Errors
-/// The store can't be listed or read, or ([`JournalError::Gap`]) objects were trimmed meanwhile.
-pub async fn read_tail(store: &Store, settled: &Tail, max_rows: usize) -> Result<(Vec<Commit>, Tail), JournalError> {
+/// The store can't be listed or read, or ([`JournalError::Gap`]) objects are missing.
+pub async fn read_tail(
+    store: &Store,
+    settled: &Tail,
+    max_rows: usize,
+    missing: Missing,
+) -> Result<(Vec<Commit>, Tail), JournalError> {
     let mut seen = settled.clone();
     let mut wanted = Vec::new();
     let mut by_writer: BTreeMap<String, Vec<u64>> = BTreeMap::new();
@@ -168,7 +182,11 @@ pub async fn read_tail(store: &Store, settled: &Tail, max_rows: usize) -> Result
                 commits.push(Commit { writer: writer.as_str().into(), sequence, rows: Arc::new(object.rows) });
             }
             Found::SetAside => {}
-            Found::Nothing => return Err(JournalError::Gap { writer, sequence }),
+            Found::Nothing if missing == Missing::Refuse => return Err(JournalError::Gap { writer, sequence }),
+            Found::Nothing => {
+                error!(journal.writer = %writer, sequence, "a journal object is missing that was never settled");
+                metrics::journal_damaged();
+            }
         }
         seen.insert(writer, sequence);
         if rows >= max_rows {
@@ -193,7 +211,10 @@ pub async fn make_durable(store: &Store, up_to: &Tail) -> Result<(), StoreError>
 /// The highest number of a writer (numbers are never used twice) and where its sources stand.
 pub(super) async fn newest_of(store: &Store, writer: &str) -> Result<(u64, State), JournalError> {
     let objects = list_of(store, writer).await?;
-    let Some(highest) = objects.last().map(|object| object.sequence) else { return Ok((0, State::default())) };
+    // The newest may have been set aside by an earlier start; the tables may cover its number.
+    let set_aside = listed(store, &format!("{DAMAGED}/{writer}")).await?;
+    let highest =
+        [objects.last(), set_aside.last()].into_iter().flatten().map(|object| object.sequence).max().unwrap_or(0);
     for object in objects.iter().rev() {
         let Found::Object(newest) = find(store, writer, object.sequence).await? else { continue };
         let mut state = State::default();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
 
-use super::archive::between;
+use super::archive::{FLOOR_MARK, between};
 use super::tables::{JOURNAL_MARK, LedgerError, one_batch, unique_name};
 use crate::columns::{Row, stored};
 use crate::delta::{Change, DataFile, Marks, NewFile, Table};
@@ -74,6 +74,14 @@ impl Calls {
     pub async fn watermark(&self, writer: &str) -> Result<u64, LedgerError> {
         let mark = self.table.mark(&format!("{JOURNAL_MARK}{writer}")).await?;
         Ok(mark.and_then(|sequence| u64::try_from(sequence).ok()).unwrap_or(0))
+    }
+
+    /// Before this instant calls have left because they are not to be kept longer.
+    ///
+    /// # Errors
+    /// The log can't be read.
+    pub async fn floor(&self) -> Result<Timestamp, LedgerError> {
+        Ok(self.table.mark(FLOOR_MARK).await?.map_or(Timestamp(i64::MIN), Timestamp))
     }
 
     /// Stores the calls of a run of slices, sorted by start, as a file that is not yet part of the ledger.

@@ -37,6 +37,7 @@ pub async fn check_format(store: &Store) -> Result<Option<u32>, LedgerError> {
 /// # Errors
 /// The store fails.
 pub async fn mark_format(store: &Store) -> Result<(), LedgerError> {
+    let older = check_format(store).await?.is_some_and(|format| format < FORMAT);
     let mark = Mark { format: FORMAT, written_by: env!("CARGO_PKG_VERSION").to_owned() };
-    Ok(store.keep(OBJECT, serde_json::to_vec(&mark).unwrap_or_default(), false).await?)
+    Ok(store.keep(OBJECT, serde_json::to_vec(&mark).unwrap_or_default(), older).await?)
 }

@@ -11,8 +11,9 @@ use super::compute::Computed;
 use super::{MARGIN_US, PipelineError, Settler};
 use crate::columns::Row;
 use crate::delta::NewFile;
-use crate::journal::{Tail, read_tail};
-use crate::model::{Call, Interval, Observation, RecordId, SLICE_US, Timestamp, runs};
+use crate::journal::{Missing, Tail, read_tail};
+use crate::ledger::LedgerError;
+use crate::model::{Call, HOUR_US, Interval, Observation, RecordId, SLICE_US, Timestamp, runs};
 use crate::settle::{News, Rules, slices};
 
 /// Differences that are told one by one.
@@ -53,8 +54,10 @@ pub struct Sums {
     /// Sum of `output_tokens`.
     pub output_tokens: u64,
     /// Sum of `cost`.
+    #[serde(serialize_with = "shortest")]
     pub cost: Decimal,
     /// Sum of `list_cost`.
+    #[serde(serialize_with = "shortest")]
     pub list_cost: Decimal,
 }
 
@@ -66,6 +69,11 @@ impl Sums {
         self.cost += call.cost.map_or(Decimal::ZERO, |cost| cost.0);
         self.list_cost += call.list_cost.map_or(Decimal::ZERO, |cost| cost.0);
     }
+}
+
+/// Without the zeros at the end, so that equal sums are equal text.
+fn shortest<S: serde::Serializer>(sum: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&sum.normalize())
 }
 
 /// What a comparison found.
@@ -135,12 +143,15 @@ impl Settler {
         mut progress: impl FnMut(Timestamp),
     ) -> Result<(Audit, BTreeSet<Timestamp>, Vec<NewFile>), PipelineError> {
         let horizon = self.tables.horizon().await?.unwrap_or(Timestamp(i64::MIN));
-        let range = Interval { from: range.from.floor(SLICE_US), to: range.to.min(horizon) };
+        let from = range.from.max(self.tables.calls.floor().await?);
+        let range = Interval { from: from.floor(SLICE_US), to: range.to.min(horizon) };
         let mut audit = Audit { from: range.from.to_string(), to: range.to.to_string(), ..Audit::default() };
         let (mut replace, mut files) = (BTreeSet::new(), Vec::new());
         let ahead = self.ahead_of_ledger().await?;
         let floor = self.tables.archive.floor().await?;
-        for run in runs(&range.slices().collect(), self.slices_at_once()?) {
+        let days = self.days()?;
+        let filled = range.slices().filter(|start| days.contains(&start.day().to_string())).collect();
+        for run in runs(&filled, self.slices_at_once()?) {
             progress(run.from);
             let within = Interval { from: run.from, to: run.to.min(horizon) };
             let around = run.widened(MARGIN_US);
@@ -172,6 +183,19 @@ impl Settler {
         Ok((audit, replace, files))
     }
 
+    /// The days that may hold calls: those of the files, and their neighbours, whose witnesses may lie in them.
+    fn days(&self) -> Result<BTreeSet<String>, PipelineError> {
+        let tables = [self.tables.calls.table(), self.tables.archive.table()];
+        let mut days = BTreeSet::new();
+        for file in tables.map(|table| table.files().map_err(LedgerError::from)) {
+            for file in file? {
+                let Some(day) = Timestamp::parse(&format!("{}T12:00:00Z", file.day())) else { continue };
+                days.extend([-24, 0, 24].map(|hours| day.plus(hours * HOUR_US).day().to_string()));
+            }
+        }
+        Ok(days)
+    }
+
     /// What the archive holds and the ledger does not cover yet, because a settle is under way or was interrupted.
     async fn ahead_of_ledger(&self) -> Result<News, PipelineError> {
         let covered = self.tables.covered(&self.store).await?;
@@ -179,7 +203,7 @@ impl Settler {
         if archived.iter().all(|(writer, mark)| covered.get(writer) >= Some(mark)) {
             return Ok(News::default());
         }
-        let (tail, _) = read_tail(&self.store, &covered, usize::MAX).await?;
+        let (tail, _) = read_tail(&self.store, &covered, usize::MAX, Missing::Skip).await?;
         let ahead = tail.iter().filter(|commit| archived.get(&*commit.writer) >= Some(&commit.sequence));
         Ok(News::of(ahead.flat_map(|commit| &commit.rows.observations)))
     }

@@ -25,15 +25,23 @@ enum Standing {
     New,
     /// Part of a row of the ledger.
     InLedger,
-    /// Part of a call that was shown here, whatever the horizon is now.
+    /// Part of a call that is shown here, whatever the horizon is now.
     Hot,
     /// It may belong to a call of the ledger whose observations are no longer in memory: the next settle tells.
     Held,
 }
 
 #[derive(Debug)]
+struct Member {
+    observation: Arc<Observation>,
+    standing: Standing,
+    /// A settle has seen it, so it is in the archive; a second delivery changes nothing of that.
+    settled: bool,
+}
+
+#[derive(Debug)]
 struct Group {
-    members: Vec<(Arc<Observation>, Standing)>,
+    members: Vec<Member>,
     chunk: usize,
 }
 
@@ -65,7 +73,13 @@ impl HotSet {
             return true;
         }
         let held = self.forgotten.concern(&observation);
-        self.insert(observation, if held { Standing::Held } else { Standing::New });
+        // One that is shown stays, even if a late witness moves its call before the horizon.
+        let standing = match (held, late) {
+            (true, _) => Standing::Held,
+            (false, true) => Standing::New,
+            (false, false) => Standing::Hot,
+        };
+        self.insert(Member { observation, standing, settled: false });
         late || held
     }
 
@@ -85,7 +99,7 @@ impl HotSet {
     ) -> Self {
         let mut hot = Self { horizon, ..Self::default() };
         for observation in archived {
-            hot.insert(observation, Standing::Hot);
+            hot.insert(Member { observation, standing: Standing::Hot, settled: true });
         }
         hot.settled(horizon, room, rules, |_| true);
         hot
@@ -109,23 +123,28 @@ impl HotSet {
             forgotten.forget_before(oldest);
         }
         *self = Self { horizon, forgotten, ..Self::default() };
-        for group in groups.into_iter().flatten() {
-            let in_ledger = in_ledger(&group.members, horizon, rules, &is_settled);
-            for (member, _) in group.members {
-                if oldest.is_some_and(|oldest| member.ts < oldest) {
+        for mut group in groups.into_iter().flatten() {
+            for member in &mut group.members {
+                member.settled |= is_settled(&member.observation);
+            }
+            let in_ledger = in_ledger(&group.members, horizon, rules);
+            for Member { observation, standing, settled } in group.members {
+                if oldest.is_some_and(|oldest| observation.ts < oldest) {
                     continue;
                 }
-                let standing = match (is_settled(&member), in_ledger.contains(&member.observation_id)) {
-                    // It was shown while the settle ran; it must not vanish until the next.
-                    (false, _) if previous.is_none_or(|previous| member.ts >= previous) => Standing::Hot,
-                    (false, _) => Standing::New,
-                    (true, true) => Standing::InLedger,
+                let standing = match (settled, in_ledger.contains(&observation.observation_id)) {
+                    // Also where another source delivered the same record once more while the settle ran.
+                    (_, true) => Standing::InLedger,
                     (true, false) => Standing::Hot,
+                    (false, false) if standing == Standing::Held => Standing::Held,
+                    // It was shown while the settle ran; it must not vanish until the next.
+                    (false, false) if previous.is_none_or(|previous| observation.ts >= previous) => Standing::Hot,
+                    (false, false) => Standing::New,
                 };
-                if standing == Standing::InLedger && cut.is_some_and(|cut| member.ts < cut) {
-                    self.forgotten.add(&member);
+                if standing == Standing::InLedger && cut.is_some_and(|cut| observation.ts < cut) {
+                    self.forgotten.add(&observation);
                 } else {
-                    self.insert(member, standing);
+                    self.insert(Member { observation, standing, settled });
                 }
             }
         }
@@ -133,7 +152,8 @@ impl HotSet {
 
     /// Settled observations before this instant leave the memory, so that about `room` are left.
     fn cut(&self, horizon: Timestamp, room: usize) -> Timestamp {
-        let members = || self.groups.iter().flatten().flat_map(|group| &group.members).map(|(member, _)| member.ts);
+        let members =
+            || self.groups.iter().flatten().flat_map(|group| &group.members).map(|member| member.observation.ts);
         let mut settled: Vec<Timestamp> = members().filter(|ts| *ts < horizon).collect();
         let hot = self.members - settled.len();
         let keep = room.saturating_sub(hot);
@@ -144,8 +164,9 @@ impl HotSet {
         }
     }
 
-    fn insert(&mut self, observation: Arc<Observation>, standing: Standing) {
-        let keys: Vec<LinkKey> = link_keys(&observation).collect();
+    fn insert(&mut self, member: Member) {
+        let observation = &member.observation;
+        let keys: Vec<LinkKey> = link_keys(observation).collect();
         let mut touched: Vec<usize> = keys.iter().filter_map(|key| self.by_key.get(key).copied()).collect();
         touched.sort_unstable();
         touched.dedup();
@@ -163,11 +184,12 @@ impl HotSet {
         }
         self.touch(home);
         if let Some(Some(group)) = self.groups.get_mut(home) {
-            let again = group.members.iter().any(|(member, _)| {
-                member.observation_id == observation.observation_id && member.source == observation.source
+            let again = group.members.iter().any(|known| {
+                let known = &known.observation;
+                known.observation_id == observation.observation_id && known.source == observation.source
             });
             if !again {
-                group.members.push((observation, standing));
+                group.members.push(member);
                 self.members += 1;
             }
         }
@@ -189,8 +211,8 @@ impl HotSet {
     fn absorb(&mut self, home: usize, other: usize) {
         self.touch(other);
         let Some(gone) = self.groups.get_mut(other).and_then(Option::take) else { return };
-        for (member, _) in &gone.members {
-            for key in link_keys(member) {
+        for member in &gone.members {
+            for key in link_keys(&member.observation) {
                 self.by_key.insert(key, home);
             }
         }
@@ -227,14 +249,9 @@ impl HotSet {
 }
 
 /// Which members of a group are part of calls that the ledger holds.
-fn in_ledger(
-    members: &[(Arc<Observation>, Standing)],
-    horizon: Option<Timestamp>,
-    rules: &Rules,
-    is_settled: &impl Fn(&Observation) -> bool,
-) -> HashSet<RecordId> {
+fn in_ledger(members: &[Member], horizon: Option<Timestamp>, rules: &Rules) -> HashSet<RecordId> {
     let before = |ts: Timestamp| horizon.is_some_and(|horizon| ts < horizon);
-    let seen = || members.iter().map(|(member, _)| member).filter(|member| is_settled(member));
+    let seen = || members.iter().filter(|member| member.settled).map(|member| &member.observation);
     // Most groups lie on one side of the horizon, and so do their calls.
     if seen().all(|member| before(member.ts)) {
         return seen().map(|member| member.observation_id).collect();
@@ -248,17 +265,13 @@ fn in_ledger(
 }
 
 /// The calls of a group that the ledger does not hold and that it is time to show.
-fn shown(
-    members: &[(Arc<Observation>, Standing)],
-    horizon: Option<Timestamp>,
-    rules: &Rules,
-    now: Timestamp,
-) -> Vec<Call> {
-    if members.iter().all(|(_, standing)| *standing == Standing::InLedger) {
+fn shown(members: &[Member], horizon: Option<Timestamp>, rules: &Rules, now: Timestamp) -> Vec<Call> {
+    if members.iter().all(|member| member.standing == Standing::InLedger) {
         return Vec::new();
     }
-    let standing: HashMap<_, _> = members.iter().map(|(member, standing)| (member.observation_id, *standing)).collect();
-    let observations: Vec<_> = members.iter().map(|(member, _)| Arc::clone(member)).collect();
+    let standing: HashMap<_, _> =
+        members.iter().map(|member| (member.observation.observation_id, member.standing)).collect();
+    let observations: Vec<_> = members.iter().map(|member| Arc::clone(&member.observation)).collect();
     settle(&observations, rules, now)
         .into_iter()
         .filter(|settled| {

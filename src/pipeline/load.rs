@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{HotSet, MARGIN_US, PipelineError, Tables};
-use crate::journal::{Commit, JournalError, Tail, read_tail};
+use crate::journal::{Commit, JournalError, Missing, Tail, read_tail};
 use crate::ledger::{LedgerError, View};
 use crate::model::{Interval, Observation, Timestamp};
 use crate::settle::{News, Rules};
@@ -62,18 +62,10 @@ impl Loaded {
     async fn read_once(store: &Store, last_try: bool) -> Result<Self, PipelineError> {
         let tables = Tables::open(store).await?;
         let horizon = tables.horizon().await?;
-        let mut covered = tables.covered(store).await?;
-        let (tail, seen) = loop {
-            match read_tail(store, &covered, usize::MAX).await {
-                // Neither journal nor ledger has it, and waiting did not help.
-                Err(JournalError::Gap { writer, sequence }) if last_try => {
-                    tracing::error!(journal.writer = %writer, sequence, "a journal object is missing that was never settled");
-                    crate::telemetry::metrics::journal_damaged();
-                    covered.insert(writer, sequence);
-                }
-                read => break read?,
-            }
-        };
+        let covered = tables.covered(store).await?;
+        // Neither journal nor ledger has it, and waiting did not help.
+        let missing = if last_try { Missing::Skip } else { Missing::Refuse };
+        let (tail, seen) = read_tail(store, &covered, usize::MAX, missing).await?;
         let archived = tables.archived(seen.keys().map(String::as_str)).await?;
         let recent = match horizon {
             Some(horizon) => {

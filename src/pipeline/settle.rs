@@ -13,7 +13,7 @@ use super::compute::{Computed, Scope, compute};
 use super::{MARGIN_US, PipelineError, RecentKeys, Role, Tables};
 use crate::columns::Row;
 use crate::delta::NewFile;
-use crate::journal::{self, Commit, Tail};
+use crate::journal::{self, Commit, JournalError, Missing, Tail};
 use crate::ledger::{LedgerError, Pins, Retention, SideTable, UpkeepReport, upkeep_archive, upkeep_calls, upkeep_log};
 use crate::model::{HOUR_US, Interval, MINUTE_US, SLICE_US, Timestamp, runs};
 use crate::settle::{News, Rules};
@@ -27,6 +27,8 @@ const RUN_ROWS: usize = 200_000;
 /// Settles between two upkeeps, and before the first, so that a process that never lives long does some too.
 const UPKEEP_EVERY: u32 = 50;
 const UPKEEP_FIRST: u32 = 5;
+/// Tries to read the journal while another process trims it.
+const TAIL_ATTEMPTS: u32 = 5;
 /// Merges that one upkeep does beside the traffic.
 const UPKEEP_MERGES: usize = 4;
 
@@ -61,8 +63,6 @@ pub struct Settler {
     retention: Retention,
     /// Keys of settled observations shortly before the horizon, and that horizon.
     recent: Option<(Timestamp, RecentKeys)>,
-    /// What the last settle covered: other processes had the time since then to read it, so it can be trimmed.
-    trimmable: Tail,
     upgraded: bool,
     settles: u32,
 }
@@ -77,7 +77,6 @@ impl Settler {
             role: Role::new(store, lease),
             retention,
             recent: None,
-            trimmable: Tail::new(),
             upgraded: false,
             settles: 0,
         }
@@ -123,6 +122,8 @@ impl Settler {
         now: Timestamp,
     ) -> Result<Settled, PipelineError> {
         self.role.check(&self.tables).await?;
+        // Other processes had the time since the last settle to read what it covered.
+        let trimmable = self.tables.covered(&self.store).await?;
         let writers: BTreeSet<String> = tail.iter().map(|commit| commit.writer.to_string()).collect();
         let tail = self.uncovered(tail).await?;
         let covered = highest(&tail);
@@ -143,9 +144,8 @@ impl Settler {
         self.tables.calls.replace(&slices, files, horizon, &covered).await?;
         crash_point("settle.after_ledger");
         self.remember(previous, horizon, fresh, &tail);
-        let trimmed = journal::trim(&self.store, &self.trimmable).await?;
+        let trimmed = journal::trim(&self.store, &trimmable).await?;
         crash_point("settle.after_trim");
-        self.trimmable.extend(covered.clone());
         info!(settle.slices = slices.len(), settle.calls = calls, settle.trimmed = trimmed, settle.horizon = %horizon, "settled");
         self.settles += 1;
         if self.settles % UPKEEP_EVERY == UPKEEP_FIRST {
@@ -160,6 +160,23 @@ impl Settler {
         Ok(Settled { tables: self.tables.clone(), horizon, covered })
     }
 
+    /// What the ledger does not cover. Objects that another process trims meanwhile are covered when it is asked again;
+    /// what is missing even then was removed by somebody.
+    async fn read_tail(&mut self, rows: usize) -> Result<Vec<Commit>, PipelineError> {
+        let mut attempt = 1;
+        loop {
+            self.tables.refresh().await?;
+            let covered = self.tables.covered(&self.store).await?;
+            let missing = if attempt == TAIL_ATTEMPTS { Missing::Skip } else { Missing::Refuse };
+            match journal::read_tail(&self.store, &covered, rows, missing).await {
+                Ok((tail, _)) => return Ok(tail),
+                Err(JournalError::Gap { .. }) => tokio::time::sleep(Duration::from_millis(100)).await,
+                Err(error) => return Err(error.into()),
+            }
+            attempt += 1;
+        }
+    }
+
     /// Settles at most about `rows` rows of what the journal holds. `only_full` leaves a smaller rest to others.
     ///
     /// # Errors
@@ -172,9 +189,7 @@ impl Settler {
         rules: &Arc<Rules>,
         only_full: bool,
     ) -> Result<Portion, PipelineError> {
-        self.tables.refresh().await?;
-        let covered = self.tables.covered(&self.store).await?;
-        let (tail, _) = journal::read_tail(&self.store, &covered, rows).await?;
+        let tail = self.read_tail(rows).await?;
         let found: usize = tail.iter().map(|commit| commit.rows.len()).sum();
         if found < if only_full { rows } else { 1 } {
             // An empty object still has to be covered: somebody waits for it.
@@ -214,11 +229,16 @@ impl Settler {
         previous: Option<Timestamp>,
         horizon: Timestamp,
     ) -> Result<Scope, PipelineError> {
-        let passing: BTreeSet<Timestamp> = match previous {
+        let mut passing: BTreeSet<Timestamp> = match previous {
             Some(previous) => Interval { from: previous.floor(SLICE_US), to: horizon }.slices().collect(),
             None => BTreeSet::new(),
         };
-        let mut disturbing: BTreeSet<Timestamp> = self.tables.left_by_first_format().await?;
+        let mut disturbing: BTreeSet<Timestamp> = BTreeSet::new();
+        for minute in self.tables.left_by_first_format().await? {
+            // Nobody knows what of it the ledger holds: all of it is written.
+            passing.extend(Interval { from: minute, to: minute.plus(MINUTE_US) }.widened(MARGIN_US).slices());
+        }
+        passing.retain(|start| *start < horizon);
         let mut close = Vec::new();
         let edge = previous.unwrap_or(horizon);
         for observation in tail.iter().flat_map(|commit| &commit.rows.observations) {
@@ -238,7 +258,9 @@ impl Settler {
         for minute in disturbing {
             candidates.extend(Interval { from: minute, to: minute.plus(MINUTE_US) }.widened(MARGIN_US).slices());
         }
-        candidates.retain(|start| *start < horizon);
+        // What is not to be kept does not come back with a late record beside it.
+        let floor = self.tables.calls.floor().await?;
+        candidates.retain(|start| *start < horizon && *start >= floor);
         Ok(Scope { passing, candidates, horizon })
     }
 
@@ -319,6 +341,7 @@ impl Settler {
     /// The store fails; what was done stays done.
     pub async fn upkeep(&mut self, now: Timestamp, merges: usize) -> Result<UpkeepReport, PipelineError> {
         let pins = Pins::read(&self.store).await?;
+        journal::trim(&self.store, &self.tables.covered(&self.store).await?).await?;
         let keep = &self.retention;
         let mut report = upkeep_archive(&mut self.tables.archive, keep, &pins, now, merges).await?;
         let left = report.left;

@@ -29,11 +29,19 @@ pub(super) const TAIL_LIMIT_ROWS: usize = 200_000;
 const BRAKE_ROWS: usize = 1_000_000;
 /// Pause after a settle that failed or that another process may do.
 const REST: Duration = Duration::from_secs(2);
+/// Shortest time between two settles that do not wait for their turn, unless turns are shorter.
+const EAGER_EVERY: Duration = Duration::from_millis(500);
 /// The horizon never comes closer to now than this.
 const LEAST_HOT_US: i64 = MINUTE_US;
 
 fn is_late(tail: &[Commit], horizon: Timestamp) -> bool {
     tail.iter().any(|commit| commit.rows.observations.iter().any(|observation| observation.ts < horizon))
+}
+
+/// Observations that stay in memory after a settle. As many again may come before there is pressure; if what is settled
+/// filled all the memory, every new one would be pressure.
+const fn room(options: &MeterOptions) -> usize {
+    options.hot_rows / 2
 }
 
 /// Who waits for a settle.
@@ -98,7 +106,7 @@ impl Task {
         view: SharedView,
         brake: Brake,
     ) -> Self {
-        let hot = loaded.hot(options.hot_rows, &rules);
+        let hot = loaded.hot(room(&options), &rules);
         let late = loaded.horizon.is_some_and(|horizon| is_late(&loaded.tail, horizon));
         let own_seen = own.as_ref().and_then(|own| loaded.seen.get(&**own).copied()).unwrap_or(0);
         let mut task = Self {
@@ -261,7 +269,7 @@ impl Task {
             Err(error) => return warn!(error = %error, "the store can't be read again, will retry"),
         };
         info!("read the store again, another process has settled");
-        self.hot = loaded.hot(self.options.hot_rows, &self.rules);
+        self.hot = loaded.hot(room(&self.options), &self.rules);
         if let Some(own) = &self.own {
             self.own_seen = self.own_seen.max(loaded.seen.get(&**own).copied().unwrap_or(0));
         }
@@ -281,7 +289,7 @@ impl Task {
 
     fn maybe_settle(&mut self) {
         if !self.options.settles {
-            self.answer(Err("this process does not settle".to_owned()));
+            answer(std::mem::take(&mut self.waiting), &Err("this process does not settle".to_owned()));
             return;
         }
         if self.running.is_some() || Instant::now() < self.rest_until {
@@ -290,7 +298,7 @@ impl Task {
         let rested = self.last_settle.elapsed();
         // A new store needs a horizon, or everything would be kept in memory.
         let first = self.horizon.is_none() && self.last_took.is_zero();
-        let eager = (self.last_took * 2).clamp(Duration::from_millis(500), self.options.settle_every);
+        let eager = (self.last_took * 2).max(EAGER_EVERY).min(self.options.settle_every);
         let full = || self.tail_rows() >= TAIL_LIMIT_ROWS || self.hot.members() > self.options.hot_rows;
         let due = first
             || !self.waiting.is_empty()
@@ -305,13 +313,15 @@ impl Task {
     fn next_horizon(&self) -> Timestamp {
         let now = self.clock.now();
         let relaxed = now.plus(-self.options.hot_us);
-        let room = self.options.hot_rows / 2;
         let members = self.hot.members();
         let wanted = if members <= self.options.hot_rows {
             relaxed.floor(SLICE_US)
         } else {
-            let share = i64::try_from(room.saturating_mul(1000) / members.max(1)).unwrap_or(1000);
-            let hot_us = (self.options.hot_us / 1000).saturating_mul(share).max(LEAST_HOT_US);
+            let share = i64::try_from(room(&self.options).saturating_mul(1000) / members.max(1)).unwrap_or(1000);
+            // Of the time that they fill now: under steady pressure that is much less than what was asked for.
+            let filled =
+                self.horizon.map_or(self.options.hot_us, |horizon| (now.0 - horizon.0).min(self.options.hot_us));
+            let hot_us = (filled / 1000).saturating_mul(share).max(LEAST_HOT_US);
             now.plus(-hot_us).floor(MINUTE_US)
         };
         self.horizon.map_or(wanted, |horizon| horizon.max(wanted))
@@ -337,11 +347,12 @@ impl Task {
     }
 
     async fn finish(&mut self, ended: Ended) {
-        self.waiting.extend(ended.waiting);
+        // Who asked while it ran waits for the next: what was journaled meanwhile is not in this one.
+        let waiting = ended.waiting;
         self.last_took = self.last_settle.elapsed();
         self.last_settle = Instant::now();
         let Some((settler, outcome)) = ended.outcome else {
-            return self.start_over().await;
+            return self.start_over(waiting);
         };
         self.settler = Some(settler);
         match outcome {
@@ -353,7 +364,7 @@ impl Task {
                 } else {
                     self.advance(tables, Some(horizon), &covered);
                 }
-                self.answer(Ok(()));
+                answer(waiting, &Ok(()));
             }
             Err(PipelineError::RoleTaken) => {
                 self.late = true;
@@ -361,33 +372,26 @@ impl Task {
                 self.watch().await;
                 // The holder may have settled meanwhile what is asked for.
                 let done = self.tail.is_empty();
-                self.answer(if done { Ok(()) } else { Err(PipelineError::RoleTaken.to_string()) });
+                answer(waiting, &if done { Ok(()) } else { Err(PipelineError::RoleTaken.to_string()) });
             }
             Err(error) => {
                 metrics::settle(self.last_took, false);
                 error!(error = &error as &dyn std::error::Error, "settle failed, will retry");
                 self.late = true;
                 self.rest_until = Instant::now() + REST;
-                self.answer(Err(format!("{error}")));
+                answer(waiting, &Err(format!("{error}")));
             }
         }
     }
 
     /// The settling task died: a new settler on fresh tables takes over.
-    async fn start_over(&mut self) {
+    fn start_over(&mut self, waiting: Waiting) {
         metrics::settle(self.last_took, false);
         error!("the settling task died, starting over");
         let settler = Settler::new(&self.store, self.shown.clone(), self.options.retention, self.options.lease());
         self.settler = Some(settler);
         self.late = true;
-        self.answer(Err("the settling task died".to_owned()));
-    }
-
-    fn answer(&mut self, answer: Result<(), String>) {
-        for done in self.waiting.drain(..) {
-            // The one who asked may have gone.
-            let _ = done.send(answer.clone());
-        }
+        answer(waiting, &Err("the settling task died".to_owned()));
     }
 
     /// The view moves on to `tables`, which cover the journal up to `covered`: ledger, horizon and hot set change
@@ -402,7 +406,7 @@ impl Task {
         // What came meanwhile was compared with the old horizon.
         self.late |= horizon.is_some_and(|horizon| is_late(&self.tail, horizon));
         let rules = Arc::clone(&self.rules);
-        self.hot.settled(horizon, self.options.hot_rows, &rules, |o| {
+        self.hot.settled(horizon, room(&self.options), &rules, |o| {
             settled.contains(&o.observation_id) || !new.contains(&o.observation_id)
         });
         self.archived.extend(covered.iter().map(|(writer, mark)| (writer.clone(), *mark)));
@@ -435,6 +439,13 @@ impl Task {
         metrics::hot(self.tail_rows(), self.hot.members(), calls, self.horizon.map_or(0, |horizon| horizon.0), lag_us);
         self.view.store(Arc::new(self.shown.view(self.horizon, hot, &self.tail, &self.archived)));
         self.dirty = false;
+    }
+}
+
+fn answer(waiting: Waiting, answer: &Result<(), String>) {
+    for done in waiting {
+        // The one who asked may have gone.
+        let _ = done.send(answer.clone());
     }
 }
 
