@@ -118,7 +118,7 @@ pub async fn import_again(options: ImportOptions, set_aside: &[Quarantined]) -> 
     Ok(run(options, Some(set_aside)).await?.1)
 }
 
-async fn run(options: ImportOptions, set_aside: Option<&BTreeSet<RecordId>>) -> anyhow::Result<(ImportSummary, usize)> {
+async fn run(options: ImportOptions, set_aside: Option<&[Quarantined]>) -> anyhow::Result<(ImportSummary, usize)> {
     let store = Store::open(&options.data).await?;
     let found = find(&options).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

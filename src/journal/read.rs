@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
@@ -15,6 +16,8 @@ use crate::telemetry::metrics;
 
 /// Folder for objects that could not be read.
 const DAMAGED: &str = "journal-damaged";
+/// Longest wait for one object: who follows a journal has other things to do.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Objects that are read at once.
 const AT_ONCE: usize = 16;
 
@@ -77,10 +80,12 @@ pub(super) async fn find(store: &Store, writer: &str, sequence: u64) -> Result<F
     let name = object_name(writer, sequence);
     let path = store.path(&name);
     let failed = |source| JournalError::Store { object: name.clone(), source };
-    let bytes = match store.objects().get(&path).await {
-        Ok(found) => found.bytes().await.map_err(failed)?,
-        Err(object_store::Error::NotFound { .. }) => return Ok(Found::Nothing),
-        Err(source) => return Err(failed(source)),
+    let read = async { store.objects().get(&path).await?.bytes().await };
+    let bytes = match tokio::time::timeout(PATIENCE, read).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(object_store::Error::NotFound { .. })) => return Ok(Found::Nothing),
+        Ok(Err(source)) => return Err(failed(source)),
+        Err(late) => return Err(failed(object_store::Error::Generic { store: "journal", source: Box::new(late) })),
     };
     if JournalObject::is_newer(&bytes) {
         return Err(JournalError::Newer { object: name });

@@ -19,7 +19,7 @@ use super::tables::{LedgerError, SideTable};
 use super::{Archive, Calls};
 use crate::columns::Row;
 use crate::delta::Table;
-use crate::model::{Call, Observation, ProviderMetric, Quarantined, Rows, Timestamp};
+use crate::model::{Call, Observation, ProviderMetric, Quarantined, RecordId, Rows, Timestamp};
 
 /// Microseconds in a day.
 const DAY_US: i64 = 86_400 * crate::model::SECOND_US;
@@ -33,6 +33,8 @@ pub struct View {
     pub horizon: Option<Timestamp>,
     /// The merged calls after the horizon, each batch with the column `day`.
     pub hot: Vec<RecordBatch>,
+    /// Calls of the ledger that are not shown, because `hot` shows them with a witness more.
+    pub superseded: Vec<RecordId>,
     /// The archive.
     pub archive: Archive,
     /// Records set aside.
@@ -98,7 +100,16 @@ impl View {
         let before = match self.horizon {
             Some(Timestamp(us)) => {
                 let horizon = lit(ScalarValue::TimestampMicrosecond(Some(us), Some("UTC".into())));
-                select::<Call>(ledger, Some(col("ts").lt(horizon)))?
+                let mut filter = col("ts").lt(horizon);
+                if !self.superseded.is_empty() {
+                    // Ids are bytes in the table, or text in an older one.
+                    let text =
+                        ledger.schema().field_with_name("call_id").is_ok_and(|field| !is_bytes(field.data_type()));
+                    let id = if text { col("call_id") } else { encode(col("call_id"), lit("hex")) };
+                    let hidden = self.superseded.iter().map(|id| lit(id.to_string())).collect();
+                    filter = filter.and(id.in_list(hidden, true));
+                }
+                select::<Call>(ledger, Some(filter))?
             }
             None => select::<Call>(ledger, Some(lit(false)))?,
         };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::{MARGIN_US, PipelineError, RecentKeys, Tables};
-use crate::model::{Call, Interval, Observation, SLICE_US, Timestamp};
+use crate::model::{Call, Interval, Observation, RecordId, SLICE_US, Timestamp};
 use crate::settle::{News, Rules, Slices, slices};
 
 /// Tag of a call that came after its observations had left the archive.
@@ -30,6 +30,8 @@ pub struct Computed {
     pub calls: BTreeMap<Timestamp, Vec<Call>>,
     /// Keys of the observations in slices that pass.
     pub keys: RecentKeys,
+    /// News that became witnesses of calls in the run.
+    pub absorbed: HashSet<RecordId>,
 }
 
 /// Computes one run.
@@ -54,13 +56,13 @@ pub async fn compute(
         let mut keys = RecentKeys::default();
         let fresh = observations.iter().filter(|o| passing.contains(&o.ts.floor(SLICE_US)));
         fresh.for_each(|observation| keys.add(observation));
-        let Slices { calls, mut touched } = match existing {
+        let Slices { calls, mut touched, absorbed } = match existing {
             None => slices(observations, within, &news, &rules, now),
             Some(existing) => beyond_archive(observations, existing, within, &news, &rules, now),
         };
         touched.extend(passing);
         let calls = calls.into_iter().filter(|(start, _)| touched.contains(start)).collect();
-        Computed { slices: touched, calls, keys }
+        Computed { slices: touched, calls, keys, absorbed }
     };
     tokio::task::spawn_blocking(work).await.map_err(|_| PipelineError::Stopped)
 }
@@ -103,5 +105,5 @@ fn beyond_archive(
     for calls in calls.values_mut() {
         calls.sort_by_key(|call| (call.ts, call.call_id));
     }
-    Slices { calls, touched }
+    Slices { calls, touched, absorbed: computed.absorbed }
 }

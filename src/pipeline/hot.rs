@@ -42,6 +42,8 @@ struct Member {
 #[derive(Debug)]
 struct Group {
     members: Vec<Member>,
+    /// Calls of the ledger that are shown from here, because a witness came while the settle ran that wrote them.
+    superseded: Vec<RecordId>,
     chunk: usize,
 }
 
@@ -101,17 +103,19 @@ impl HotSet {
         for observation in archived {
             hot.insert(Member { observation, standing: Standing::Hot, settled: true });
         }
-        hot.settled(horizon, room, rules, |_| true);
+        hot.settled(horizon, room, rules, None, |_| true);
         hot
     }
 
-    /// After a settle up to `horizon`: `is_settled` tells which observations it saw. Forgets what lies too far before the
-    /// horizon to be linked to later calls, and earlier if there is no `room`: of that only the keys are kept.
+    /// After a settle up to `horizon`: `is_settled` tells which observations it saw, `absorbed` (if the settle was ours)
+    /// which of the new ones became witnesses of calls in the ledger. Forgets what lies too far before the horizon to be
+    /// linked to later calls, and earlier if there is no `room`: of that only the keys are kept.
     pub fn settled(
         &mut self,
         horizon: Option<Timestamp>,
         room: usize,
         rules: &Rules,
+        absorbed: Option<&HashSet<RecordId>>,
         is_settled: impl Fn(&Observation) -> bool,
     ) {
         let oldest = horizon.map(|horizon| horizon.plus(-MARGIN_US));
@@ -124,10 +128,18 @@ impl HotSet {
         }
         *self = Self { horizon, forgotten, ..Self::default() };
         for mut group in groups.into_iter().flatten() {
-            for member in &mut group.members {
-                member.settled |= is_settled(&member.observation);
+            let mut released = HashSet::new();
+            for member in group.members.iter_mut().filter(|member| !member.settled) {
+                member.settled = is_settled(&member.observation);
+                // Of what is held only the settle that took it in can tell; if that was another's, it stays held.
+                let absorbed = absorbed.is_none_or(|absorbed| absorbed.contains(&member.observation.observation_id));
+                if member.settled && !absorbed {
+                    released.insert(member.observation.observation_id);
+                }
             }
-            let in_ledger = in_ledger(&group.members, horizon, rules);
+            let mut in_ledger = in_ledger(&group.members, horizon, rules);
+            let superseded = superseded(&group.members, &mut in_ledger, horizon, rules);
+            let mut home = None;
             for Member { observation, standing, settled } in group.members {
                 if oldest.is_some_and(|oldest| observation.ts < oldest) {
                     continue;
@@ -135,8 +147,10 @@ impl HotSet {
                 let standing = match (settled, in_ledger.contains(&observation.observation_id)) {
                     // Also where another source delivered the same record once more while the settle ran.
                     (_, true) => Standing::InLedger,
+                    (_, false) if standing == Standing::Held && !released.contains(&observation.observation_id) => {
+                        Standing::Held
+                    }
                     (true, false) => Standing::Hot,
-                    (false, false) if standing == Standing::Held => Standing::Held,
                     // It was shown while the settle ran; it must not vanish until the next.
                     (false, false) if previous.is_none_or(|previous| observation.ts >= previous) => Standing::Hot,
                     (false, false) => Standing::New,
@@ -144,10 +158,18 @@ impl HotSet {
                 if standing == Standing::InLedger && cut.is_some_and(|cut| observation.ts < cut) {
                     self.forgotten.add(&observation);
                 } else {
-                    self.insert(Member { observation, standing, settled });
+                    home = Some(self.insert(Member { observation, standing, settled }));
                 }
             }
+            if let Some(Some(group)) = home.and_then(|home| self.groups.get_mut(home)) {
+                group.superseded = superseded;
+            }
         }
+    }
+
+    /// The calls of the ledger that must not be shown, because they are shown from here.
+    pub fn superseded(&self) -> impl Iterator<Item = RecordId> {
+        self.groups.iter().flatten().flat_map(|group| &group.superseded).copied()
     }
 
     /// Settled observations before this instant leave the memory, so that about `room` are left.
@@ -164,7 +186,8 @@ impl HotSet {
         }
     }
 
-    fn insert(&mut self, member: Member) {
+    /// Gives the group that it is in now.
+    fn insert(&mut self, member: Member) -> usize {
         let observation = &member.observation;
         let keys: Vec<LinkKey> = link_keys(observation).collect();
         let mut touched: Vec<usize> = keys.iter().filter_map(|key| self.by_key.get(key).copied()).collect();
@@ -193,6 +216,7 @@ impl HotSet {
                 self.members += 1;
             }
         }
+        home
     }
 
     fn new_group(&mut self) -> usize {
@@ -204,7 +228,7 @@ impl HotSet {
         if let Some(chunk) = self.chunks.last_mut() {
             chunk.groups.push(index);
         }
-        self.groups.push(Some(Group { members: Vec::new(), chunk }));
+        self.groups.push(Some(Group { members: Vec::new(), superseded: Vec::new(), chunk }));
         index
     }
 
@@ -218,6 +242,7 @@ impl HotSet {
         }
         if let Some(Some(group)) = self.groups.get_mut(home) {
             group.members.extend(gone.members);
+            group.superseded.extend(gone.superseded);
         }
     }
 
@@ -262,6 +287,43 @@ fn in_ledger(members: &[Member], horizon: Option<Timestamp>, rules: &Rules) -> H
     let seen: Vec<_> = seen().cloned().collect();
     let calls = settle(&seen, rules, Timestamp(0));
     calls.into_iter().filter(|settled| before(settled.call.ts)).flat_map(|settled| settled.members).collect()
+}
+
+/// A call that moved into the ledger while a witness of it came that the settle has not seen: the row of the ledger lacks
+/// what was shown already, so it is shown from here until the next settle. Gives the rows to hide; their members leave
+/// `in_ledger`. All of them are in memory, because only what was in the ledger before is ever forgotten.
+fn superseded(
+    members: &[Member],
+    in_ledger: &mut HashSet<RecordId>,
+    horizon: Option<Timestamp>,
+    rules: &Rules,
+) -> Vec<RecordId> {
+    if in_ledger.is_empty() || members.iter().all(|member| member.settled) {
+        return Vec::new();
+    }
+    let was_shown: HashSet<RecordId> = members
+        .iter()
+        .filter(|member| member.standing == Standing::Hot)
+        .map(|member| member.observation.observation_id)
+        .collect();
+    let shared = |settled_only: bool| -> Vec<Arc<Observation>> {
+        let wanted = members.iter().filter(|member| member.settled || !settled_only);
+        wanted.map(|member| Arc::clone(&member.observation)).collect()
+    };
+    let whole = settle(&shared(false), rules, Timestamp(0));
+    let mut hidden = Vec::new();
+    for row in settle(&shared(true), rules, Timestamp(0)) {
+        let moved = horizon.is_some_and(|horizon| row.call.ts < horizon)
+            && row.members.iter().all(|member| was_shown.contains(member));
+        let now = whole.iter().find(|call| row.members.iter().all(|member| call.members.contains(member)));
+        if let Some(now) = now.filter(|now| moved && now.members.len() > row.members.len())
+            && now.members.iter().all(|member| was_shown.contains(member))
+        {
+            hidden.push(row.call.call_id);
+            in_ledger.retain(|member| !now.members.contains(member));
+        }
+    }
+    hidden
 }
 
 /// The calls of a group that the ledger does not hold and that it is time to show.

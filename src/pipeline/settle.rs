@@ -2,7 +2,7 @@
 //! trimmed. Every step can be repeated: what a mark says is done is not done again, and what the ledger does not cover is
 //! still in the journal.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::columns::Row;
 use crate::delta::NewFile;
 use crate::journal::{self, Commit, JournalError, Missing, Tail};
 use crate::ledger::{LedgerError, Pins, Retention, SideTable, UpkeepReport, upkeep_archive, upkeep_calls, upkeep_log};
-use crate::model::{HOUR_US, Interval, MINUTE_US, SLICE_US, Timestamp, runs};
+use crate::model::{HOUR_US, Interval, MINUTE_US, RecordId, SLICE_US, Timestamp, runs};
 use crate::settle::{News, Rules};
 use crate::store::Store;
 use crate::telemetry::crash_point;
@@ -41,6 +41,8 @@ pub struct Settled {
     pub horizon: Timestamp,
     /// Highest journal sequence that the ledger covers, of each writer in the tail.
     pub covered: Tail,
+    /// Observations of the tail that became witnesses of calls in the ledger.
+    pub absorbed: HashSet<RecordId>,
 }
 
 /// What became of a portion of the journal.
@@ -50,6 +52,19 @@ pub enum Portion {
     Settled(usize),
     /// There is nothing to do, or less than was asked for.
     Small,
+}
+
+/// What one settle is to put into the ledger.
+#[derive(Default)]
+struct Written {
+    /// Slices to replace.
+    slices: BTreeSet<Timestamp>,
+    /// Files that hold them.
+    files: Vec<NewFile>,
+    /// Keys of the observations in the slices that pass.
+    keys: RecentKeys,
+    /// News that became witnesses of calls in the ledger.
+    absorbed: HashSet<RecordId>,
 }
 
 /// Settles; one for a process.
@@ -138,12 +153,12 @@ impl Settler {
         let horizon = previous.map_or(horizon, |previous| previous.max(horizon));
         let scope = self.scope(&tail, previous, horizon).await?;
         let news = News::of(tail.iter().flat_map(|commit| &commit.rows.observations));
-        let (slices, files, fresh) = self.compute_all(&scope, news, rules, now).await?;
+        let Written { slices, files, keys, absorbed } = self.compute_all(&scope, news, rules, now).await?;
         let calls: usize = files.iter().map(NewFile::rows).sum();
         crash_point("settle.before_ledger");
         self.tables.calls.replace(&slices, files, horizon, &covered).await?;
         crash_point("settle.after_ledger");
-        self.remember(previous, horizon, fresh, &tail);
+        self.remember(previous, horizon, keys, &tail);
         let trimmed = journal::trim(&self.store, &trimmable).await?;
         crash_point("settle.after_trim");
         info!(settle.slices = slices.len(), settle.calls = calls, settle.trimmed = trimmed, settle.horizon = %horizon, "settled");
@@ -157,7 +172,7 @@ impl Settler {
             let mark = self.tables.covered_of(&writer).await?;
             covered.insert(writer, mark);
         }
-        Ok(Settled { tables: self.tables.clone(), horizon, covered })
+        Ok(Settled { tables: self.tables.clone(), horizon, covered, absorbed })
     }
 
     /// What the ledger does not cover. Objects that another process trims meanwhile are covered when it is asked again;
@@ -287,15 +302,14 @@ impl Settler {
         self.recent = Some((horizon, keys));
     }
 
-    /// Computes the scope run by run and stores what the ledger is to take; gives the slices to replace, their files, and
-    /// the keys of the observations in the slices that pass.
+    /// Computes the scope run by run and stores what the ledger is to take.
     async fn compute_all(
         &self,
         scope: &Scope,
         news: News,
         rules: &Arc<Rules>,
         now: Timestamp,
-    ) -> Result<(BTreeSet<Timestamp>, Vec<NewFile>, RecentKeys), PipelineError> {
+    ) -> Result<Written, PipelineError> {
         let at_most = self.slices_at_once()?;
         let news = Arc::new(news);
         let work = runs(&scope.candidates, at_most).into_iter().map(|run| {
@@ -303,15 +317,16 @@ impl Settler {
             async move {
                 let computed = compute(&self.tables, run, scope, news, rules, now).await?;
                 let files = self.write(&computed).await?;
-                Ok::<_, PipelineError>((computed.slices, files, computed.keys))
+                Ok::<_, PipelineError>((files, computed))
             }
         });
-        let mut all = (BTreeSet::new(), Vec::new(), RecentKeys::default());
+        let mut all = Written::default();
         let mut parts = stream::iter(work).buffered(RUNS_AT_ONCE);
-        while let Some((slices, files, keys)) = parts.try_next().await? {
-            all.0.extend(slices);
-            all.1.extend(files);
-            all.2.merge(keys);
+        while let Some((files, Computed { slices, keys, absorbed, .. })) = parts.try_next().await? {
+            all.files.extend(files);
+            all.slices.extend(slices);
+            all.keys.merge(keys);
+            all.absorbed.extend(absorbed);
         }
         Ok(all)
     }

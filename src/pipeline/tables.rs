@@ -127,6 +127,7 @@ impl Tables {
             calls: self.calls.clone(),
             horizon,
             hot,
+            superseded: Vec::new(),
             archive: self.archive.clone(),
             quarantine: self.quarantine.clone(),
             metrics: self.metrics.clone(),

@@ -1,6 +1,6 @@
 //! The calls of slices, and which slices new observations change.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{Rules, Settled, group, settle};
@@ -59,6 +59,8 @@ pub struct Slices {
     pub calls: BTreeMap<Timestamp, Vec<Call>>,
     /// Slices that hold other calls than they would without the news.
     pub touched: BTreeSet<Timestamp>,
+    /// News that became witnesses of calls in the interval.
+    pub absorbed: HashSet<RecordId>,
 }
 
 /// Computes the slices of `within`. `observations` must hold everything that may be linked to a call in it.
@@ -76,6 +78,8 @@ pub fn slices(
         if news.concern(&group) {
             let before = settle(&news.known(group), rules, settled_at);
             slices.touched.extend(differing(&before, &after).filter(|start| within.contains(*start)));
+            let here = after.iter().filter(|settled| within.contains(settled.call.ts));
+            slices.absorbed.extend(here.flat_map(|settled| &settled.members));
         }
         for Settled { call, .. } in after {
             if within.contains(call.ts) {

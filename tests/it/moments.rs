@@ -165,7 +165,6 @@ async fn every_answer_shows_one_moment() {
 
 /// What is settled leaves the memory at once: of later witnesses only keys tell that they belong to the ledger.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "known: a witness behind the horizon of a call whose others left the memory is shown beside the ledger's row"]
 async fn every_answer_shows_one_moment_with_little_memory() {
     shows_moments(50).await;
 }

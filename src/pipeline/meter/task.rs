@@ -27,6 +27,8 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 pub(super) const TAIL_LIMIT_ROWS: usize = 200_000;
 /// Tail rows beyond which nothing more is taken in until a settle has caught up.
 const BRAKE_ROWS: usize = 1_000_000;
+/// Longest wait for the store beside the traffic.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
 /// Pause after a settle that failed or that another process may do.
 const REST: Duration = Duration::from_secs(2);
 /// Shortest time between two settles that do not wait for their turn, unless turns are shorter.
@@ -230,7 +232,9 @@ impl Task {
             tables.refresh().await?;
             Ok::<_, crate::ledger::LedgerError>(tables.calls.table().version() > before)
         };
-        match newer.await {
+        let newer = tokio::time::timeout(STORE_PATIENCE, newer).await;
+        let Ok(newer) = newer else { return warn!("the store does not answer, will retry") };
+        match newer {
             Ok(false) => {}
             Ok(true) => {
                 settler.tables = tables.clone();
@@ -253,7 +257,7 @@ impl Task {
         if covered.iter().any(|(writer, mark)| *mark > self.seen(writer)) {
             return self.reload().await;
         }
-        self.advance(tables, horizon, &covered);
+        self.advance(tables, horizon, &covered, None);
     }
 
     /// Highest sequence of a writer that came here.
@@ -356,13 +360,13 @@ impl Task {
         };
         self.settler = Some(settler);
         match outcome {
-            Ok(Settled { tables, horizon, covered }) => {
+            Ok(Settled { tables, horizon, covered, absorbed }) => {
                 metrics::settle(self.last_took, true);
                 if covered.iter().any(|(writer, mark)| *mark > self.seen(writer)) {
                     // Another process settled between the view and this settle, something that was not seen here.
                     self.reload().await;
                 } else {
-                    self.advance(tables, Some(horizon), &covered);
+                    self.advance(tables, Some(horizon), &covered, Some(&absorbed));
                 }
                 answer(waiting, &Ok(()));
             }
@@ -396,7 +400,13 @@ impl Task {
 
     /// The view moves on to `tables`, which cover the journal up to `covered`: ledger, horizon and hot set change
     /// together.
-    fn advance(&mut self, tables: Tables, horizon: Option<Timestamp>, covered: &Tail) {
+    fn advance(
+        &mut self,
+        tables: Tables,
+        horizon: Option<Timestamp>,
+        covered: &Tail,
+        absorbed: Option<&HashSet<RecordId>>,
+    ) {
         let is_covered = |commit: &Commit| covered.get(&*commit.writer).is_some_and(|mark| commit.sequence <= *mark);
         let ids = |commit: &Commit| commit.rows.observations.iter().map(|o| o.observation_id).collect::<Vec<_>>();
         let settled: HashSet<RecordId> = self.tail.iter().filter(|commit| is_covered(commit)).flat_map(ids).collect();
@@ -406,7 +416,7 @@ impl Task {
         // What came meanwhile was compared with the old horizon.
         self.late |= horizon.is_some_and(|horizon| is_late(&self.tail, horizon));
         let rules = Arc::clone(&self.rules);
-        self.hot.settled(horizon, room(&self.options), &rules, |o| {
+        self.hot.settled(horizon, room(&self.options), &rules, absorbed, |o| {
             settled.contains(&o.observation_id) || !new.contains(&o.observation_id)
         });
         self.archived.extend(covered.iter().map(|(writer, mark)| (writer.clone(), *mark)));
@@ -437,7 +447,9 @@ impl Task {
         let oldest = self.tail.iter().flat_map(|commit| &commit.rows.observations).map(|o| o.observed_at).min();
         let lag_us = oldest.map_or(0, |oldest| now.0 - oldest.0);
         metrics::hot(self.tail_rows(), self.hot.members(), calls, self.horizon.map_or(0, |horizon| horizon.0), lag_us);
-        self.view.store(Arc::new(self.shown.view(self.horizon, hot, &self.tail, &self.archived)));
+        let mut view = self.shown.view(self.horizon, hot, &self.tail, &self.archived);
+        view.superseded = self.hot.superseded().collect();
+        self.view.store(Arc::new(view));
         self.dirty = false;
     }
 }
