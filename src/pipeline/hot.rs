@@ -150,6 +150,10 @@ impl HotSet {
                     (_, false) if standing == Standing::Held && !released.contains(&observation.observation_id) => {
                         Standing::Held
                     }
+                    // What it was settled with has left the memory.
+                    (true, false) if standing == Standing::InLedger && self.forgotten.concern(&observation) => {
+                        Standing::InLedger
+                    }
                     (true, false) => Standing::Hot,
                     // It was shown while the settle ran; it must not vanish until the next.
                     (false, false) if previous.is_none_or(|previous| observation.ts >= previous) => Standing::Hot,

@@ -79,6 +79,8 @@ pub struct Settler {
     /// Keys of settled observations shortly before the horizon, and that horizon.
     recent: Option<(Timestamp, RecentKeys)>,
     upgraded: bool,
+    /// What an interrupted settle of the first format may have left out.
+    left: BTreeSet<Timestamp>,
     settles: u32,
 }
 
@@ -93,6 +95,7 @@ impl Settler {
             retention,
             recent: None,
             upgraded: false,
+            left: BTreeSet::new(),
             settles: 0,
         }
     }
@@ -123,6 +126,8 @@ impl Settler {
     /// Makes the store one of this version, once.
     pub(super) async fn upgrade(&mut self) -> Result<(), PipelineError> {
         if !self.upgraded {
+            // Before anything is committed: a commit of ours would look like one that was not settled.
+            self.left = self.tables.left_by_first_format().await?;
             self.tables.upgrade(&self.store).await?;
             self.upgraded = true;
         }
@@ -157,6 +162,7 @@ impl Settler {
         let calls: usize = files.iter().map(NewFile::rows).sum();
         crash_point("settle.before_ledger");
         self.tables.calls.replace(&slices, files, horizon, &covered).await?;
+        self.left.clear();
         crash_point("settle.after_ledger");
         self.remember(previous, horizon, keys, &tail);
         let trimmed = journal::trim(&self.store, &trimmable).await?;
@@ -249,9 +255,9 @@ impl Settler {
             None => BTreeSet::new(),
         };
         let mut disturbing: BTreeSet<Timestamp> = BTreeSet::new();
-        for minute in self.tables.left_by_first_format().await? {
+        for minute in &self.left {
             // Nobody knows what of it the ledger holds: all of it is written.
-            passing.extend(Interval { from: minute, to: minute.plus(MINUTE_US) }.widened(MARGIN_US).slices());
+            passing.extend(Interval { from: *minute, to: minute.plus(MINUTE_US) }.widened(MARGIN_US).slices());
         }
         passing.retain(|start| *start < horizon);
         let mut close = Vec::new();

@@ -29,7 +29,7 @@ const SUMS: &str = "SELECT count(*), count(DISTINCT span_id), count(DISTINCT res
     count(output_tokens), sum(output_tokens) FROM calls";
 const EACH: &str = "SELECT response_id, input_tokens, output_tokens FROM calls";
 
-/// Number of turns of the sender; the clock moves on by a quarter of a minute in each.
+/// Number of turns of the sender; the clock moves on by three quarters of a minute in each.
 const TURNS: u64 = 160;
 /// New calls in a turn.
 const CALLS: u64 = 6;
@@ -124,7 +124,7 @@ async fn send(server: &Inside, clock: &ManualClock, known: &Known) -> BTreeSet<u
     let mut later: Vec<(u64, Value)> = Vec::new();
     let mut pairs = BTreeSet::new();
     for turn in 0..TURNS {
-        let now = clock.now().plus(15 * SECOND_US);
+        let now = clock.now().plus(45 * SECOND_US);
         clock.set(now);
         let mut request = Vec::new();
         for n in turn * CALLS..(turn + 1) * CALLS {
