@@ -106,10 +106,9 @@ async fn run(settles: u64, calls: u64) -> Result<()> {
     let expected = (settles * calls).to_string();
     ensure!(counts.matches(&expected).count() == 2, "{counts}, not {expected}");
     // The means of three days, after those whose files are still open.
-    let mean = |of: fn(&Probe) -> f64, days: &[Probe]| days.iter().map(of).sum::<f64>() / days.len().max(1) as f64;
     let ratio = |of: fn(&Probe) -> f64| {
-        let (first, last) = (probes.get(4..7).unwrap_or(&probes), probes.get(probes.len() - 3..).unwrap_or(&probes));
-        mean(of, last) / mean(of, first)
+        let sum = |days: &[Probe]| days.iter().map(of).sum::<f64>();
+        sum(probes.get(probes.len() - 3..).unwrap_or_default()) / sum(probes.get(4..7).unwrap_or_default())
     };
     writeln!(
         out,
@@ -127,7 +126,7 @@ async fn run(settles: u64, calls: u64) -> Result<()> {
 fn observations(settle: u64, calls: u64, now: Timestamp, step: i64) -> Vec<Arc<Observation>> {
     let made = (0..calls).map(|n| {
         let id = settle * calls + n;
-        let late = n == 0 && settle % LATE_EVERY == 0;
+        let late = n == 0 && settle.is_multiple_of(LATE_EVERY);
         let back =
             if late { 2 * HOUR_US } else { step * i64::try_from(n).unwrap_or(0) / i64::try_from(calls).unwrap_or(1) };
         Arc::new(Observation {

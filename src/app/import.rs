@@ -290,7 +290,7 @@ fn writer(store: &Store, clock: &Arc<dyn Clock>) -> anyhow::Result<(String, Opti
 fn writer_on(dir: &Path) -> anyhow::Result<(String, Option<FileLock>)> {
     for n in 0..WRITERS {
         let name = format!("import-{n}");
-        if let Some(lock) = FileLock::try_acquire(dir, &format!("{name}.lock"))? {
+        if let Some(lock) = FileLock::try_acquire(dir, &format!("writer-{name}.lock"))? {
             return Ok((name, Some(lock)));
         }
     }

@@ -133,7 +133,7 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
 /// Each journal has one writer: on a local disk a lock makes sure, on an object store the journal itself does.
 fn sole_server(store: &Store, writer: &str) -> anyhow::Result<Option<FileLock>> {
     let Some(dir) = store.local() else { return Ok(None) };
-    match FileLock::try_acquire(dir, &format!("{writer}.lock"))? {
+    match FileLock::try_acquire(dir, &format!("writer-{writer}.lock"))? {
         Some(lock) => Ok(Some(lock)),
         None => bail!(
             "another polymeter serves {} already; stop it, give another --data, or give this one its own `writer` in the configuration",

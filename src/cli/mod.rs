@@ -203,14 +203,17 @@ fn load(path: Option<&PathBuf>) -> anyhow::Result<Option<Config>> {
 impl Import {
     async fn run(self) -> anyhow::Result<()> {
         telemetry::init("warn", LogFormat::Text, None);
-        let config = load(self.config.as_ref())?.unwrap_or_default();
+        let config = load(self.config.as_ref())?;
+        // Without a configuration nobody said how long to keep what.
+        let retention = config.as_ref().map(Config::retention).unwrap_or_default();
+        let config = config.unwrap_or_default();
         let options = ImportOptions {
             kind: self.kind.into(),
             locations: self.locations,
             data: self.data,
             source: self.source,
             azure: config.azure_deployments(),
-            retention: config.retention(),
+            retention,
             principals: config.principals,
         };
         let summary = app::import(options).await?;

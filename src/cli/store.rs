@@ -32,7 +32,7 @@ impl Place {
 
     pub(super) async fn maintain(self) -> anyhow::Result<()> {
         let (options, config) = self.read()?;
-        app::maintain(options, config.unwrap_or_default().retention()).await
+        app::maintain(options, config.as_ref().map(Config::retention).unwrap_or_default()).await
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use deltalake::operations::vacuum::VacuumMode;
 use deltalake::protocol::checkpoints::cleanup_expired_logs_for;
 use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -61,6 +62,8 @@ impl Table {
         let retention = chrono::Duration::milliseconds(age(keep.keep_files));
         let mut vacuum =
             self.inner.clone().vacuum().with_retention_period(retention).with_enforce_retention_duration(false);
+        // Also what a process that died left behind without committing it.
+        vacuum = vacuum.with_mode(VacuumMode::Full);
         if !pinned.is_empty() {
             vacuum = vacuum.with_keep_versions(pinned);
         }

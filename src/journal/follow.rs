@@ -57,17 +57,19 @@ impl Follower {
         let discover = self.discovered.is_none_or(|at| at.elapsed() >= DISCOVER_EVERY);
         let known: BTreeSet<String> =
             if discover { writers(&self.store).await? } else { self.seen.keys().cloned().collect() };
-        let mut commits = Vec::new();
+        let (mut commits, mut failed) = (Vec::new(), None);
         for writer in known {
             if self.except.as_deref() == Some(writer.as_str()) {
                 continue;
             }
-            match self.poll_writer(&writer, discover, &mut commits).await {
-                Ok(()) => {}
-                // What was read counts as seen, so it must be handed out; the error comes again with the next call.
-                Err(_) if !commits.is_empty() => return Ok(commits),
-                Err(error) => return Err(error),
+            // One writer's trouble must not keep back the others.
+            if let Err(error) = self.poll_writer(&writer, discover, &mut commits).await {
+                failed = Some(error);
             }
+        }
+        if let Some(error) = failed {
+            // What was read counts as seen, so it must be handed out; the error comes again with the next call.
+            return if commits.is_empty() { Err(error) } else { Ok(commits) };
         }
         if discover {
             self.discovered = Some(Instant::now());

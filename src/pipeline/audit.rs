@@ -13,7 +13,7 @@ use crate::columns::Row;
 use crate::delta::NewFile;
 use crate::journal::{Missing, Tail, read_tail};
 use crate::ledger::LedgerError;
-use crate::model::{Call, HOUR_US, Interval, Observation, RecordId, SLICE_US, Timestamp, runs};
+use crate::model::{Call, HOUR_US, Interval, Observation, RecordId, SLICE_US, Timestamp};
 use crate::settle::{News, Rules, slices};
 
 /// Differences that are told one by one.
@@ -151,7 +151,7 @@ impl Settler {
         let floor = self.tables.archive.floor().await?;
         let days = self.days()?;
         let filled = range.slices().filter(|start| days.contains(&start.day().to_string())).collect();
-        for run in runs(&filled, self.slices_at_once()?) {
+        for run in self.runs(&filled, self.slices_at_once()?).await? {
             progress(run.from);
             let within = Interval { from: run.from, to: run.to.min(horizon) };
             let around = run.widened(MARGIN_US);
@@ -270,7 +270,8 @@ fn compare(ledger: &[Call], computed: &BTreeMap<Timestamp, Vec<Call>>) -> (Audit
 }
 
 fn columns_that_differ(old: &Call, new: &Call) -> Vec<String> {
-    let old = Call { settled_at: new.settled_at, ..old.clone() };
+    // When it was settled, and which of its copies was read first, is no part of what it says.
+    let old = Call { settled_at: new.settled_at, observed_at: new.observed_at, ..old.clone() };
     if old == *new {
         return Vec::new();
     }

@@ -49,17 +49,21 @@ pub async fn compute(
     let within = Interval { from: run.from, to: run.to.min(scope.horizon) };
     let around = run.widened(MARGIN_US);
     let observations: Vec<Arc<Observation>> = tables.archive.read(around).await?.into_iter().map(Arc::new).collect();
-    let floor = tables.archive.floor().await?;
+    let (floor, horizon) = (tables.archive.floor().await?, scope.horizon);
     let existing = if around.from < floor { Some(tables.calls.read(within).await?) } else { None };
     let passing: BTreeSet<Timestamp> = scope.passing.iter().filter(|start| run.contains(**start)).copied().collect();
     let work = move || {
         let mut keys = RecentKeys::default();
         let fresh = observations.iter().filter(|o| passing.contains(&o.ts.floor(SLICE_US)));
         fresh.for_each(|observation| keys.add(observation));
-        let Slices { calls, mut touched, absorbed } = match existing {
+        let shared = observations.clone();
+        let Slices { calls, mut touched, absorbed, straddling } = match existing {
             None => slices(observations, within, &news, &rules, now),
             Some(existing) => beyond_archive(observations, existing, within, &news, &rules, now),
         };
+        if within.to == horizon {
+            shared.iter().filter(|o| straddling.contains(&o.observation_id)).for_each(|o| keys.add(o));
+        }
         touched.extend(passing);
         let calls = calls.into_iter().filter(|(start, _)| touched.contains(start)).collect();
         Computed { slices: touched, calls, keys, absorbed }
@@ -105,5 +109,5 @@ fn beyond_archive(
     for calls in calls.values_mut() {
         calls.sort_by_key(|call| (call.ts, call.call_id));
     }
-    Slices { calls, touched, absorbed: computed.absorbed }
+    Slices { calls, touched, ..computed }
 }

@@ -13,10 +13,13 @@ use arrow::array::RecordBatch;
 use super::{MARGIN_US, RecentKeys};
 use crate::ledger::{LedgerError, with_day};
 use crate::model::{Call, Observation, RecordId, Timestamp};
-use crate::settle::{LinkKey, Rules, link_keys, settle};
+use crate::settle::{LinkKey, Rules, link_keys, offered_keys, settle, sought_keys};
 
 /// Groups whose calls share one batch.
 const CHUNK_GROUPS: usize = 256;
+
+/// Members beyond which a group is not searched for every new one.
+const LARGE_GROUP: usize = 1000;
 
 /// Where an observation stood at the last settle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,8 @@ struct Member {
 #[derive(Debug)]
 struct Group {
     members: Vec<Member>,
+    /// What it holds: record and source.
+    known: HashSet<(RecordId, String)>,
     /// Calls of the ledger that are shown from here, because a witness came while the settle ran that wrote them.
     superseded: Vec<RecordId>,
     chunk: usize,
@@ -81,8 +86,20 @@ impl HotSet {
             (false, true) => Standing::New,
             (false, false) => Standing::Hot,
         };
-        self.insert(Member { observation, standing, settled: false });
-        late || held
+        let home = self.insert(Member { observation: Arc::clone(&observation), standing, settled: false });
+        late || held || self.touches_ledger(home, &observation)
+    }
+
+    /// Whether a witness may belong to a call of the ledger: then only a settle shows it. In a large group (a long trace)
+    /// the settle that comes anyway has to do.
+    fn touches_ledger(&self, home: usize, observation: &Observation) -> bool {
+        let Some(Some(group)) = self.groups.get(home) else { return false };
+        if group.members.len() > LARGE_GROUP {
+            return false;
+        }
+        let sought: HashSet<LinkKey> = sought_keys(observation).collect();
+        let settled = group.members.iter().filter(|member| member.standing == Standing::InLedger);
+        settled.flat_map(|member| offered_keys(&member.observation)).any(|key| sought.contains(&key))
     }
 
     /// Number of observations in memory.
@@ -139,9 +156,11 @@ impl HotSet {
             }
             let mut in_ledger = in_ledger(&group.members, horizon, rules);
             let superseded = superseded(&group.members, &mut in_ledger, horizon, rules);
+            // What leaves the memory is known before it is asked for what could be linked to it.
+            group.members.sort_by_key(|member| !in_ledger.contains(&member.observation.observation_id));
             let mut home = None;
             for Member { observation, standing, settled } in group.members {
-                if oldest.is_some_and(|oldest| observation.ts < oldest) {
+                if settled && oldest.is_some_and(|oldest| observation.ts < oldest) {
                     continue;
                 }
                 let standing = match (settled, in_ledger.contains(&observation.observation_id)) {
@@ -155,6 +174,7 @@ impl HotSet {
                         Standing::InLedger
                     }
                     (true, false) => Standing::Hot,
+                    (false, false) if self.forgotten.concern(&observation) => Standing::Held,
                     // It was shown while the settle ran; it must not vanish until the next.
                     (false, false) if previous.is_none_or(|previous| observation.ts >= previous) => Standing::Hot,
                     (false, false) => Standing::New,
@@ -210,15 +230,11 @@ impl HotSet {
             self.by_key.insert(key, home);
         }
         self.touch(home);
-        if let Some(Some(group)) = self.groups.get_mut(home) {
-            let again = group.members.iter().any(|known| {
-                let known = &known.observation;
-                known.observation_id == observation.observation_id && known.source == observation.source
-            });
-            if !again {
-                group.members.push(member);
-                self.members += 1;
-            }
+        if let Some(Some(group)) = self.groups.get_mut(home)
+            && group.known.insert((observation.observation_id, observation.source.clone()))
+        {
+            group.members.push(member);
+            self.members += 1;
         }
         home
     }
@@ -232,7 +248,7 @@ impl HotSet {
         if let Some(chunk) = self.chunks.last_mut() {
             chunk.groups.push(index);
         }
-        self.groups.push(Some(Group { members: Vec::new(), superseded: Vec::new(), chunk }));
+        self.groups.push(Some(Group { members: Vec::new(), known: HashSet::new(), superseded: Vec::new(), chunk }));
         index
     }
 
@@ -246,6 +262,7 @@ impl HotSet {
         }
         if let Some(Some(group)) = self.groups.get_mut(home) {
             group.members.extend(gone.members);
+            group.known.extend(gone.known);
             group.superseded.extend(gone.superseded);
         }
     }

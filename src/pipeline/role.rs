@@ -68,7 +68,7 @@ impl Role {
     /// The store fails, or the holder did not hand over in time.
     pub async fn demand(&mut self, tables: &mut Tables, patience: Duration) -> Result<(), PipelineError> {
         let Some(dir) = self.dir.clone() else {
-            return self.claim_token(tables, true).await.map(drop);
+            return self.demand_token(tables, patience).await;
         };
         let until = Instant::now() + patience;
         loop {
@@ -86,6 +86,18 @@ impl Role {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Somebody else may commit between the look and the claim.
+    async fn demand_token(&mut self, tables: &mut Tables, patience: Duration) -> Result<(), PipelineError> {
+        let until = Instant::now() + patience;
+        while !self.claim_token(tables, true).await? {
+            if Instant::now() > until {
+                return Err(PipelineError::RoleTaken);
+            }
+            tables.refresh().await?;
+        }
+        Ok(())
     }
 
     /// Hands the role over if another process asks for it. To be called between settles.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::compute::{Computed, Scope, compute};
 use super::{MARGIN_US, PipelineError, RecentKeys, Role, Tables};
@@ -54,6 +54,15 @@ pub enum Portion {
     Small,
 }
 
+/// The keys that a settle left for the next.
+#[derive(Debug)]
+struct Recent {
+    horizon: Timestamp,
+    /// Version of the ledger: another process may have settled since.
+    version: u64,
+    keys: RecentKeys,
+}
+
 /// What one settle is to put into the ledger.
 #[derive(Default)]
 struct Written {
@@ -76,8 +85,10 @@ pub struct Settler {
     /// The claim to the role.
     pub role: Role,
     retention: Retention,
-    /// Keys of settled observations shortly before the horizon, and that horizon.
-    recent: Option<(Timestamp, RecentKeys)>,
+    /// Keys of what later observations may be linked to in the ledger.
+    recent: Option<Recent>,
+    /// What the archive of a store of the first format covered: its ledger has no marks of its own.
+    inherited: Tail,
     upgraded: bool,
     /// What an interrupted settle of the first format may have left out.
     left: BTreeSet<Timestamp>,
@@ -94,6 +105,7 @@ impl Settler {
             role: Role::new(store, lease),
             retention,
             recent: None,
+            inherited: Tail::new(),
             upgraded: false,
             left: BTreeSet::new(),
             settles: 0,
@@ -128,6 +140,9 @@ impl Settler {
         if !self.upgraded {
             // Before anything is committed: a commit of ours would look like one that was not settled.
             self.left = self.tables.left_by_first_format().await?;
+            if self.tables.calls.basis().await?.is_some_and(|basis| basis.archive_1.is_some()) {
+                self.inherited = self.tables.covered(&self.store).await?;
+            }
             self.tables.upgrade(&self.store).await?;
             self.upgraded = true;
         }
@@ -156,21 +171,34 @@ impl Settler {
         crash_point("settle.after_archive");
         let previous = self.tables.horizon().await?;
         let horizon = previous.map_or(horizon, |previous| previous.max(horizon));
-        let scope = self.scope(&tail, previous, horizon).await?;
+        let scope = self.scope(&tail, previous, horizon, rules).await?;
         let news = News::of(tail.iter().flat_map(|commit| &commit.rows.observations));
         let Written { slices, files, keys, absorbed } = self.compute_all(&scope, news, rules, now).await?;
         let calls: usize = files.iter().map(NewFile::rows).sum();
         crash_point("settle.before_ledger");
-        self.tables.calls.replace(&slices, files, horizon, &covered).await?;
+        let mut marks = std::mem::take(&mut self.inherited);
+        marks.extend(covered);
+        let replaced = self.tables.calls.replace(&slices, files, horizon, &marks).await;
+        if let Err(error) = replaced {
+            // It is done all over from the start.
+            self.upgraded = false;
+            return Err(error.into());
+        }
         self.left.clear();
         crash_point("settle.after_ledger");
-        self.remember(previous, horizon, keys, &tail);
+        self.remember(previous, horizon, keys, &tail, &absorbed);
         let trimmed = journal::trim(&self.store, &trimmable).await?;
         crash_point("settle.after_trim");
         info!(settle.slices = slices.len(), settle.calls = calls, settle.trimmed = trimmed, settle.horizon = %horizon, "settled");
         self.settles += 1;
-        if self.settles % UPKEEP_EVERY == UPKEEP_FIRST {
-            self.upkeep(now, UPKEEP_MERGES).await?;
+        if self.settles % UPKEEP_EVERY == UPKEEP_FIRST
+            && let Err(error) = self.upkeep(now, UPKEEP_MERGES).await
+        {
+            // What was settled is settled; the next upkeep tries again.
+            warn!(error = &error as &dyn std::error::Error, "upkeep failed");
+        }
+        if let Some(recent) = &mut self.recent {
+            recent.version = self.tables.calls.table().version();
         }
         // For all writers that the caller knows of: another process may have covered more of them.
         let mut covered = Tail::new();
@@ -249,6 +277,7 @@ impl Settler {
         tail: &[Commit],
         previous: Option<Timestamp>,
         horizon: Timestamp,
+        rules: &Arc<Rules>,
     ) -> Result<Scope, PipelineError> {
         let mut passing: BTreeSet<Timestamp> = match previous {
             Some(previous) => Interval { from: previous.floor(SLICE_US), to: horizon }.slices().collect(),
@@ -272,7 +301,7 @@ impl Settler {
         if previous.is_none() {
             disturbing.extend(close.iter().map(|observation| observation.ts.floor(MINUTE_US)));
         } else if !close.is_empty() {
-            let recent = self.recent_keys(edge).await?;
+            let recent = self.recent_keys(edge, rules).await?;
             disturbing.extend(close.iter().filter(|o| recent.concern(o)).map(|o| o.ts.floor(MINUTE_US)));
         }
         let mut candidates = passing.clone();
@@ -285,27 +314,42 @@ impl Settler {
         Ok(Scope { passing, candidates, horizon })
     }
 
-    /// Keys of what is settled within the margin before the horizon; read from the archive if it is not in memory.
-    async fn recent_keys(&mut self, horizon: Timestamp) -> Result<&RecentKeys, PipelineError> {
-        if self.recent.as_ref().is_none_or(|(of, _)| *of != horizon) {
-            let mut keys = RecentKeys::default();
-            let near = Interval { from: horizon.plus(-MARGIN_US), to: horizon };
-            self.tables.archive.read(near).await?.iter().for_each(|observation| keys.add(observation));
-            self.recent = Some((horizon, keys));
+    /// Keys of what is settled within the margin before the horizon, and of what lies behind it and belongs to a settled
+    /// call; read from the archive if it is not in memory, or if another process has settled since.
+    async fn recent_keys(&mut self, horizon: Timestamp, rules: &Arc<Rules>) -> Result<&RecentKeys, PipelineError> {
+        let version = self.tables.calls.table().version();
+        if self.recent.as_ref().is_none_or(|recent| recent.horizon != horizon || recent.version != version) {
+            let near = Interval { from: horizon, to: horizon }.widened(MARGIN_US);
+            let read: Vec<_> = self.tables.archive.read(near).await?.into_iter().map(Arc::new).collect();
+            let rules = Arc::clone(rules);
+            let work = move || RecentKeys::of(&read, horizon, &rules);
+            let keys = tokio::task::spawn_blocking(work).await.map_err(|_| PipelineError::Stopped)?;
+            self.recent = Some(Recent { horizon, version, keys });
         }
-        self.recent.as_ref().map(|(_, keys)| keys).ok_or(PipelineError::Stopped)
+        self.recent.as_ref().map(|recent| &recent.keys).ok_or(PipelineError::Stopped)
     }
 
-    fn remember(&mut self, previous: Option<Timestamp>, horizon: Timestamp, fresh: RecentKeys, tail: &[Commit]) {
+    fn remember(
+        &mut self,
+        previous: Option<Timestamp>,
+        horizon: Timestamp,
+        fresh: RecentKeys,
+        tail: &[Commit],
+        absorbed: &HashSet<RecordId>,
+    ) {
         // Only with the keys before it is the new set complete.
-        let before = self.recent.take().filter(|(of, _)| Some(*of) == previous);
-        let Some((_, mut keys)) = before else { return };
+        let before = self.recent.take().filter(|recent| Some(recent.horizon) == previous);
+        let Some(Recent { mut keys, .. }) = before else { return };
         keys.merge(fresh);
-        let near = Interval { from: horizon.plus(-MARGIN_US), to: horizon };
-        let late = tail.iter().flat_map(|commit| &commit.rows.observations).filter(|o| near.contains(o.ts));
-        late.for_each(|observation| keys.add(observation));
-        keys.forget_before(near.from);
-        self.recent = Some((horizon, keys));
+        let from = horizon.plus(-MARGIN_US);
+        for observation in tail.iter().flat_map(|commit| &commit.rows.observations) {
+            let settled = observation.ts < horizon || absorbed.contains(&observation.observation_id);
+            if settled && observation.ts >= from {
+                keys.add(observation);
+            }
+        }
+        keys.forget_before(from);
+        self.recent = Some(Recent { horizon, version: self.tables.calls.table().version(), keys });
     }
 
     /// Computes the scope run by run and stores what the ledger is to take.
@@ -318,7 +362,7 @@ impl Settler {
     ) -> Result<Written, PipelineError> {
         let at_most = self.slices_at_once()?;
         let news = Arc::new(news);
-        let work = runs(&scope.candidates, at_most).into_iter().map(|run| {
+        let work = self.runs(&scope.candidates, at_most).await?.into_iter().map(|run| {
             let (rules, news) = (Arc::clone(rules), Arc::clone(&news));
             async move {
                 let computed = compute(&self.tables, run, scope, news, rules, now).await?;
@@ -335,6 +379,17 @@ impl Settler {
             all.absorbed.extend(absorbed);
         }
         Ok(all)
+    }
+
+    /// Runs of slices, none of which lies on both sides of what the archive still holds whole.
+    pub(super) async fn runs(
+        &self,
+        slices: &BTreeSet<Timestamp>,
+        at_most: usize,
+    ) -> Result<Vec<Interval>, PipelineError> {
+        let whole = self.tables.archive.floor().await?.plus(MARGIN_US);
+        let (above, below) = slices.iter().partition(|start| **start >= whole);
+        Ok([below, above].iter().flat_map(|part| runs(part, at_most)).collect())
     }
 
     /// A run holds a bearable number of observations, whatever the traffic.

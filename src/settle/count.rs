@@ -10,6 +10,7 @@
 //! No link reaches further than a quarter of an hour of event time, so that a slice of the ledger depends on its neighbourhood
 //! only.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -50,14 +51,26 @@ pub fn unique(observations: &[Arc<Observation>]) -> Vec<Witnessed<'_>> {
             context: Vec::new(),
         });
         // Copies may differ in what the reader added; the choice must not depend on which came first.
-        if (&observation.source, &observation.dialect) < (&witnessed.observation.source, &witnessed.observation.dialect)
-        {
+        if goes_first(observation, witnessed.observation) {
             witnessed.observation = observation;
         }
         witnessed.sources.insert(&observation.source);
         witnessed.observed_at = witnessed.observed_at.min(observation.observed_at);
     }
     unique.into_values().collect()
+}
+
+/// Which of two copies of a record speaks. They have the same content but for what the reader added; where they have not
+/// (a span sent again with other numbers), any order will do as long as it is one.
+fn goes_first(a: &Observation, b: &Observation) -> bool {
+    let key = |o: &Observation| (o.ts_assumed, o.ts);
+    let by_name = (&a.source, &a.dialect, key(a)).cmp(&(&b.source, &b.dialect, key(b)));
+    by_name
+        .then_with(|| {
+            let a = Observation { observed_at: b.observed_at, ..a.clone() };
+            if a == *b { Ordering::Equal } else { format!("{a:?}").cmp(&format!("{b:?}")) }
+        })
+        .is_lt()
 }
 
 /// The witnesses of each call.
@@ -124,6 +137,13 @@ fn join_ancestors(
     lines
 }
 
+/// Whether a span is near enough in time to be looked at above another: what a slice is computed from must not depend on
+/// how far around it somebody looked.
+fn reaches(unique: &[Witnessed<'_>], above: usize, below: usize) -> bool {
+    let start = |index: usize| unique.get(index).map_or(0, |witnessed| witnessed.observation.ts.0);
+    (start(below) - 2 * LINK_WINDOW_US..=start(below) + LINK_WINDOW_US).contains(&start(above))
+}
+
 fn failed(observation: &Observation) -> bool {
     observation.error_code.is_some() || observation.http_status.is_some_and(|status| status >= 400)
 }
@@ -157,7 +177,7 @@ impl<'a> Spans<'a> {
                 let span = witnessed.observation;
                 self.by_id.get(&(span.trace_id.as_deref()?, span.parent_span_id.as_deref()?)).copied()
             });
-            let Some(above) = above.filter(|above| met.insert(*above)) else { break };
+            let Some(above) = above.filter(|above| reaches(unique, *above, index) && met.insert(*above)) else { break };
             line.push(above);
             at = above;
         }

@@ -61,6 +61,8 @@ pub struct Slices {
     pub touched: BTreeSet<Timestamp>,
     /// News that became witnesses of calls in the interval.
     pub absorbed: HashSet<RecordId>,
+    /// Witnesses of calls in the interval that start behind it.
+    pub straddling: HashSet<RecordId>,
 }
 
 /// Computes the slices of `within`. `observations` must hold everything that may be linked to a call in it.
@@ -75,14 +77,17 @@ pub fn slices(
     let mut slices = Slices::default();
     for group in group(observations) {
         let after = settle(&group, rules, settled_at);
+        let behind: HashSet<RecordId> =
+            group.iter().filter(|member| member.ts >= within.to).map(|member| member.observation_id).collect();
         if news.concern(&group) {
             let before = settle(&news.known(group), rules, settled_at);
             slices.touched.extend(differing(&before, &after).filter(|start| within.contains(*start)));
             let here = after.iter().filter(|settled| within.contains(settled.call.ts));
             slices.absorbed.extend(here.flat_map(|settled| &settled.members));
         }
-        for Settled { call, .. } in after {
+        for Settled { call, members } in after {
             if within.contains(call.ts) {
+                slices.straddling.extend(members.iter().filter(|member| behind.contains(member)));
                 slices.calls.entry(call.ts.floor(SLICE_US)).or_default().push(call);
             }
         }

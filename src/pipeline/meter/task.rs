@@ -200,7 +200,7 @@ impl Task {
             self.late |= self.hot.add(Arc::clone(observation));
         }
         // An import ends with an empty object and waits until it is settled.
-        self.late |= commit.rows.is_empty();
+        self.late |= commit.rows.observations.is_empty();
         self.dirty = true;
         self.tail.push(commit);
         self.brake.store(self.tail_rows() > BRAKE_ROWS, Ordering::Relaxed);
@@ -211,8 +211,7 @@ impl Task {
             Ok(commits) => commits.into_iter().for_each(|commit| self.take(commit)),
             // Another process settled and trimmed what was not read here yet: it is in the tables.
             Err(JournalError::Gap { writer, sequence }) => {
-                self.reload().await;
-                if self.follower.seen().get(&writer).copied().unwrap_or(0) < sequence {
+                if self.reload().await && self.follower.seen().get(&writer).copied().unwrap_or(0) < sequence {
                     self.follower.skip_to(&writer, sequence + 1);
                 }
             }
@@ -248,16 +247,22 @@ impl Task {
     async fn follow(&mut self, tables: Tables) {
         let marks = async {
             let horizon = tables.horizon().await?;
-            Ok::<_, PipelineError>((horizon, tables.covered(&self.store).await?))
+            let covered = tables.covered(&self.store).await?;
+            let archived = tables.archived(covered.keys().map(String::as_str)).await?;
+            Ok::<_, PipelineError>((horizon, covered, archived))
         };
-        let (horizon, covered) = match marks.await {
+        let (horizon, covered, archived) = match marks.await {
             Ok(marks) => marks,
             Err(error) => return warn!(error = %error, "the tables can't be followed, will retry"),
         };
         if covered.iter().any(|(writer, mark)| *mark > self.seen(writer)) {
-            return self.reload().await;
+            self.reload().await;
+            return;
         }
         self.advance(tables, horizon, &covered, None);
+        // The archive may be ahead of the ledger, because the other one is settling again.
+        self.archived = archived;
+        self.publish();
     }
 
     /// Highest sequence of a writer that came here.
@@ -267,10 +272,14 @@ impl Task {
     }
 
     /// Starts again from the store, as a new process would.
-    async fn reload(&mut self) {
+    /// True if that was possible.
+    async fn reload(&mut self) -> bool {
         let loaded = match Loaded::read(&self.store).await {
             Ok(loaded) => loaded,
-            Err(error) => return warn!(error = %error, "the store can't be read again, will retry"),
+            Err(error) => {
+                warn!(error = %error, "the store can't be read again, will retry");
+                return false;
+            }
         };
         info!("read the store again, another process has settled");
         self.hot = loaded.hot(room(&self.options), &self.rules);
@@ -284,7 +293,9 @@ impl Task {
         }
         (self.tail, self.archived, self.shown, self.horizon) =
             (loaded.tail, loaded.archived, loaded.tables, loaded.horizon);
+        self.brake.store(self.tail_rows() > BRAKE_ROWS, Ordering::Relaxed);
         self.publish();
+        true
     }
 
     fn tail_rows(&self) -> usize {
