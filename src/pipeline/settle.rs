@@ -90,6 +90,8 @@ pub struct Settler {
     /// What the archive of a store of the first format covered: its ledger has no marks of its own.
     inherited: Tail,
     upgraded: bool,
+    /// What the ledger covered before the last settle: other processes had the time since then to read it.
+    trimmable: Tail,
     /// What an interrupted settle of the first format may have left out.
     left: BTreeSet<Timestamp>,
     settles: u32,
@@ -107,6 +109,7 @@ impl Settler {
             recent: None,
             inherited: Tail::new(),
             upgraded: false,
+            trimmable: Tail::new(),
             left: BTreeSet::new(),
             settles: 0,
         }
@@ -187,19 +190,9 @@ impl Settler {
         self.left.clear();
         crash_point("settle.after_ledger");
         self.remember(previous, horizon, keys, &tail, &absorbed);
-        let trimmed = journal::trim(&self.store, &trimmable).await?;
-        crash_point("settle.after_trim");
-        info!(settle.slices = slices.len(), settle.calls = calls, settle.trimmed = trimmed, settle.horizon = %horizon, "settled");
+        self.trimmable = trimmable;
+        info!(settle.slices = slices.len(), settle.calls = calls, settle.horizon = %horizon, "settled");
         self.settles += 1;
-        if self.settles % UPKEEP_EVERY == UPKEEP_FIRST
-            && let Err(error) = self.upkeep(now, UPKEEP_MERGES).await
-        {
-            // What was settled is settled; the next upkeep tries again.
-            warn!(error = &error as &dyn std::error::Error, "upkeep failed");
-        }
-        if let Some(recent) = &mut self.recent {
-            recent.version = self.tables.calls.table().version();
-        }
         // For all writers that the caller knows of: another process may have covered more of them.
         let mut covered = Tail::new();
         for writer in writers {
@@ -207,6 +200,27 @@ impl Settler {
             covered.insert(writer, mark);
         }
         Ok(Settled { tables: self.tables.clone(), horizon, covered, absorbed })
+    }
+
+    /// What can wait until the calls are shown: trims the journal and, now and then, does the upkeep. What fails here is
+    /// done next time; true if nothing did.
+    pub async fn tidy(&mut self, now: Timestamp) -> bool {
+        let trimmable = std::mem::take(&mut self.trimmable);
+        if let Err(error) = journal::trim(&self.store, &trimmable).await {
+            warn!(error = &error as &dyn std::error::Error, "the journal can't be trimmed, will retry");
+        }
+        crash_point("settle.after_trim");
+        if self.settles % UPKEEP_EVERY == UPKEEP_FIRST
+            && let Err(error) = self.upkeep(now, UPKEEP_MERGES).await
+        {
+            self.recent = None;
+            warn!(error = &error as &dyn std::error::Error, "upkeep failed, will retry");
+            return false;
+        }
+        if let Some(recent) = &mut self.recent {
+            recent.version = self.tables.calls.table().version();
+        }
+        true
     }
 
     /// What the ledger does not cover. Objects that another process trims meanwhile are covered when it is asked again;
@@ -247,6 +261,7 @@ impl Settler {
             }
         }
         self.settle(&tail, now.plus(-hot_us).floor(SLICE_US), rules, now).await?;
+        self.tidy(now).await;
         Ok(Portion::Settled(found))
     }
 

@@ -1,6 +1,7 @@
 //! The meter: one task that owns the hot set and the tail, takes in every commit (its own at once, other writers' by
 //! following their journals), settles when it holds the role, and swaps the view that queries read.
 
+mod running;
 mod task;
 
 use std::sync::Arc;

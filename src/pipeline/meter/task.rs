@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{error, info, warn};
 
+use super::running::{Ended, Running, Waiting, Work, answer, settled};
 use super::{Brake, MeterOptions, Order, SharedView};
 use crate::clock::Clock;
 use crate::journal::{Commit, Follower, JournalError, Tail};
@@ -44,22 +44,6 @@ fn is_late(tail: &[Commit], horizon: Timestamp) -> bool {
 /// filled all the memory, every new one would be pressure.
 const fn room(options: &MeterOptions) -> usize {
     options.hot_rows / 2
-}
-
-/// Who waits for a settle.
-type Waiting = Vec<oneshot::Sender<Result<(), String>>>;
-
-/// A settle under way. The settler travels with it.
-struct Running {
-    settling: JoinHandle<(Settler, Result<Settled, PipelineError>)>,
-    waiting: Waiting,
-}
-
-/// A settle that has ended.
-struct Ended {
-    /// Nothing if its task died.
-    outcome: Option<(Settler, Result<Settled, PipelineError>)>,
-    waiting: Waiting,
 }
 
 pub(super) struct Task {
@@ -173,7 +157,7 @@ impl Task {
             }
             self.maybe_settle();
         };
-        if self.running.is_some() {
+        while self.running.is_some() {
             let ended = settled(&mut self.running).await;
             self.finish(ended).await;
         }
@@ -356,21 +340,43 @@ impl Task {
         #[expect(clippy::disallowed_methods, reason = "held in `running` and awaited before the task ends")]
         let settling = tokio::spawn(async move {
             let outcome = settler.settle(&tail, horizon, &rules, now).await;
-            (settler, outcome)
+            (settler, Work::Settled(Box::new(outcome)))
         });
         self.running = Some(Running { settling, waiting: std::mem::take(&mut self.waiting) });
     }
 
+    /// After the calls are shown, so that nobody waits for it.
+    fn start_tidying(&mut self) {
+        let Some(mut settler) = self.settler.take() else { return };
+        let now = self.clock.now();
+        #[expect(clippy::disallowed_methods, reason = "held in `running` and awaited before the task ends")]
+        let settling = tokio::spawn(async move {
+            let clean = settler.tidy(now).await;
+            (settler, Work::Tidied(clean))
+        });
+        self.running = Some(Running { settling, waiting: Vec::new() });
+    }
+
     async fn finish(&mut self, ended: Ended) {
+        if let Some((settler, Work::Tidied(clean))) = ended.outcome {
+            if clean {
+                // Files were merged: the same calls, in other places. Otherwise the next look at the store tells.
+                self.shown = settler.tables.clone();
+                self.report();
+                self.publish();
+            }
+            self.settler = Some(settler);
+            return;
+        }
         // Who asked while it ran waits for the next: what was journaled meanwhile is not in this one.
         let waiting = ended.waiting;
         self.last_took = self.last_settle.elapsed();
         self.last_settle = Instant::now();
-        let Some((settler, outcome)) = ended.outcome else {
+        let Some((settler, Work::Settled(outcome))) = ended.outcome else {
             return self.start_over(waiting);
         };
         self.settler = Some(settler);
-        match outcome {
+        match *outcome {
             Ok(Settled { tables, horizon, covered, absorbed }) => {
                 metrics::settle(self.last_took, true);
                 if covered.iter().any(|(writer, mark)| *mark > self.seen(writer)) {
@@ -380,6 +386,7 @@ impl Task {
                     self.advance(tables, Some(horizon), &covered, Some(&absorbed));
                 }
                 answer(waiting, &Ok(()));
+                self.start_tidying();
             }
             Err(PipelineError::RoleTaken) => {
                 self.late = true;
@@ -463,19 +470,4 @@ impl Task {
         self.view.store(Arc::new(view));
         self.dirty = false;
     }
-}
-
-fn answer(waiting: Waiting, answer: &Result<(), String>) {
-    for done in waiting {
-        // The one who asked may have gone.
-        let _ = done.send(answer.clone());
-    }
-}
-
-/// Resolves when the settle under way ends; never if there is none.
-async fn settled(running: &mut Option<Running>) -> Ended {
-    let Some(settle) = running else { return std::future::pending().await };
-    let outcome = (&mut settle.settling).await.ok();
-    let waiting = running.take().map_or_else(Vec::new, |settle| settle.waiting);
-    Ended { outcome, waiting }
 }
