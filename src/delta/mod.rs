@@ -15,5 +15,5 @@ mod upkeep;
 pub use error::DeltaError;
 pub use file::{DataFile, NewFile};
 pub use parquet_file::FileError;
-pub use table::{Change, Marks, Table};
+pub use table::{Change, Marks, Table, unique_number};
 pub use upkeep::{LogUpkeep, Removed};

@@ -268,7 +268,7 @@ impl Table {
     /// # Errors
     /// The change did not land; the table in hand is the newest version.
     pub async fn commit(&mut self, change: Change, marks: &Marks) -> Result<u64, DeltaError> {
-        let number = number();
+        let number = unique_number();
         let started = std::time::Instant::now();
         let before = self.version();
         let outcome = match self.try_commit(change, marks, number).await {
@@ -409,9 +409,10 @@ async fn exists(store: &Store, name: &'static str) -> Result<bool, DeltaError> {
     Ok(first.is_some())
 }
 
-/// A number that no other commit has.
-fn number() -> i64 {
+/// A number above 0 that no other commit or process has.
+#[must_use]
+pub fn unique_number() -> i64 {
     use std::hash::BuildHasher;
     let random = std::hash::RandomState::new().hash_one(SystemClock.now());
-    i64::try_from(random >> 1).unwrap_or_default()
+    i64::try_from(random >> 1).unwrap_or_default().max(1)
 }

@@ -100,19 +100,23 @@ pub(super) async fn find(store: &Store, writer: &str, sequence: u64) -> Result<F
     }
 }
 
+fn damaged_name(writer: &str, sequence: u64) -> String {
+    format!("{DAMAGED}/{writer}/{sequence:020}.pmj")
+}
+
 /// Moves a damaged object out of the journal.
 async fn set_aside(store: &Store, writer: &str, sequence: u64, detail: &str) {
     let name = object_name(writer, sequence);
     error!(journal.object = %name, %detail, "journal object is damaged and set aside, its rows can't be read");
     metrics::journal_damaged();
-    let target = store.path(&format!("{DAMAGED}/{writer}/{sequence:020}.pmj"));
+    let target = store.path(&damaged_name(writer, sequence));
     if let Err(error) = store.objects().rename(&store.path(&name), &target).await {
         error!(journal.object = %name, error = %error, "damaged journal object can't be set aside");
     }
 }
 
 pub(super) async fn is_set_aside(store: &Store, writer: &str, sequence: u64) -> Result<bool, JournalError> {
-    let name = format!("{DAMAGED}/{writer}/{sequence:020}.pmj");
+    let name = damaged_name(writer, sequence);
     match store.objects().head(&store.path(&name)).await {
         Ok(_) => Ok(true),
         Err(object_store::Error::NotFound { .. }) => Ok(false),

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::{PipelineError, Tables};
-use crate::delta::{Change, Marks};
+use crate::delta::{Change, Marks, unique_number};
 use crate::ledger::LedgerError;
 use crate::store::{FileLock, Store};
 
@@ -38,13 +38,11 @@ impl Role {
     /// A claim that holds nothing yet.
     #[must_use]
     pub fn new(store: &Store, lease: Duration) -> Self {
-        use std::hash::BuildHasher;
-        let random = std::hash::RandomState::new().hash_one(std::process::id()) >> 1;
         Self {
             dir: store.local().map(ToOwned::to_owned),
             lock: None,
             wanted: None,
-            token: i64::try_from(random).unwrap_or_default().max(1),
+            token: unique_number(),
             lease,
             sign: None,
         }

@@ -163,7 +163,9 @@ impl Settler {
         // Other processes had the time since the last settle to read what it covered.
         let trimmable = self.tables.covered(&self.store).await?;
         let writers: BTreeSet<String> = tail.iter().map(|commit| commit.writer.to_string()).collect();
-        let tail = self.uncovered(tail).await?;
+        // Another process may have settled a part of it.
+        let is_covered = |commit: &&Commit| trimmable.get(&*commit.writer).is_some_and(|mark| commit.sequence <= *mark);
+        let tail: Vec<Commit> = tail.iter().filter(|commit| !is_covered(commit)).cloned().collect();
         let covered = highest(&tail);
         journal::make_durable(&self.store, &covered).await?;
         append(&mut self.tables.quarantine, &tail, |commit| commit.rows.quarantined.iter().collect()).await?;
@@ -265,26 +267,6 @@ impl Settler {
         Ok(Portion::Settled(found))
     }
 
-    /// Another process may have settled a part of it.
-    async fn uncovered(&self, tail: &[Commit]) -> Result<Vec<Commit>, PipelineError> {
-        let mut covered = Tail::new();
-        let mut rest = Vec::with_capacity(tail.len());
-        for commit in tail {
-            let mark = match covered.get(&*commit.writer) {
-                Some(mark) => *mark,
-                None => {
-                    let mark = self.tables.covered_of(&commit.writer).await?;
-                    covered.insert(commit.writer.to_string(), mark);
-                    mark
-                }
-            };
-            if commit.sequence > mark {
-                rest.push(commit.clone());
-            }
-        }
-        Ok(rest)
-    }
-
     /// What to compute: the slices that pass the horizon, and the surroundings of observations that may change settled
     /// ones.
     async fn scope(
@@ -301,7 +283,7 @@ impl Settler {
         let mut disturbing: BTreeSet<Timestamp> = BTreeSet::new();
         for minute in &self.left {
             // Nobody knows what of it the ledger holds: all of it is written.
-            passing.extend(Interval { from: *minute, to: minute.plus(MINUTE_US) }.widened(MARGIN_US).slices());
+            passing.extend(around(*minute));
         }
         passing.retain(|start| *start < horizon);
         let mut close = Vec::new();
@@ -321,7 +303,7 @@ impl Settler {
         }
         let mut candidates = passing.clone();
         for minute in disturbing {
-            candidates.extend(Interval { from: minute, to: minute.plus(MINUTE_US) }.widened(MARGIN_US).slices());
+            candidates.extend(around(minute));
         }
         // What is not to be kept does not come back with a late record beside it.
         let floor = self.tables.calls.floor().await?;
@@ -445,6 +427,11 @@ impl Settler {
         }
         Ok(report)
     }
+}
+
+/// The slices that a witness in this minute may change.
+fn around(minute: Timestamp) -> impl Iterator<Item = Timestamp> {
+    Interval { from: minute, to: minute.plus(MINUTE_US) }.widened(MARGIN_US).slices()
 }
 
 fn highest(tail: &[Commit]) -> Tail {

@@ -243,10 +243,9 @@ impl Task {
             self.reload().await;
             return;
         }
-        self.advance(tables, horizon, &covered, None);
         // The archive may be ahead of the ledger, because the other one is settling again.
-        self.archived = archived;
-        self.publish();
+        self.archived.extend(archived);
+        self.advance(tables, horizon, &covered, None);
     }
 
     /// Highest sequence of a writer that came here.
@@ -383,6 +382,7 @@ impl Task {
                     // Another process settled between the view and this settle, something that was not seen here.
                     self.reload().await;
                 } else {
+                    self.archived.extend(covered.clone());
                     self.advance(tables, Some(horizon), &covered, Some(&absorbed));
                 }
                 answer(waiting, &Ok(()));
@@ -416,8 +416,8 @@ impl Task {
         answer(waiting, &Err("the settling task died".to_owned()));
     }
 
-    /// The view moves on to `tables`, which cover the journal up to `covered`: ledger, horizon and hot set change
-    /// together.
+    /// The view moves on to `tables`, which cover the journal up to `covered` (and whose archive holds it up to
+    /// `self.archived`): ledger, horizon and hot set change together.
     fn advance(
         &mut self,
         tables: Tables,
@@ -437,7 +437,6 @@ impl Task {
         self.hot.settled(horizon, room(&self.options), &rules, absorbed, |o| {
             settled.contains(&o.observation_id) || !new.contains(&o.observation_id)
         });
-        self.archived.extend(covered.iter().map(|(writer, mark)| (writer.clone(), *mark)));
         self.shown = tables;
         self.brake.store(self.tail_rows() > BRAKE_ROWS, Ordering::Relaxed);
         self.report();
