@@ -59,6 +59,8 @@ pub struct Table {
     name: &'static str,
     pub(super) inner: DeltaTable,
     pub(super) store: Store,
+    /// The version that is known to outlast a power cut.
+    durable: Option<u64>,
 }
 
 impl Table {
@@ -86,7 +88,7 @@ impl Table {
             .with_save_mode(SaveMode::ErrorIfExists)
             .await;
         match created {
-            Ok(inner) => Ok(Self { name, inner, store: store.clone() }),
+            Ok(inner) => Ok(Self { name, inner, store: store.clone(), durable: None }),
             // Another process was faster.
             Err(error) => Self::open(store, name).await?.ok_or_else(|| failed(error)),
         }
@@ -110,7 +112,7 @@ impl Table {
             let loaded = inner.load().await;
             loaded.map_err(|source| DeltaError::Delta { table: name, source: Box::new(source) })?;
         }
-        Ok(Some(Self { name, inner, store: store.clone() }))
+        Ok(Some(Self { name, inner, store: store.clone(), durable: None }))
     }
 
     fn known_only(&self, columns: &SchemaRef) -> Result<(), DeltaError> {
@@ -328,6 +330,21 @@ impl Table {
                 .map_err(failed)?
         };
         self.inner.state = Some(finalized.snapshot);
+        self.durable = Some(self.version());
+        Ok(())
+    }
+
+    /// Makes the version in hand outlast a power cut: a process may have died after it put an entry into the log and
+    /// before it synced the folder, and nothing may be built on such an entry.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn make_durable(&mut self) -> Result<(), DeltaError> {
+        let version = self.version();
+        if self.durable != Some(version) {
+            self.store.make_durable(&format!("{}/_delta_log/{version:020}.json", self.name)).await?;
+            self.durable = Some(version);
+        }
         Ok(())
     }
 

@@ -167,6 +167,8 @@ impl Settler {
         let is_covered = |commit: &&Commit| trimmable.get(&*commit.writer).is_some_and(|mark| commit.sequence <= *mark);
         let tail: Vec<Commit> = tail.iter().filter(|commit| !is_covered(commit)).cloned().collect();
         let covered = highest(&tail);
+        // A process that died may have left what it wrote unsynced, and nothing may be built on that.
+        self.tables.make_durable().await?;
         journal::make_durable(&self.store, &covered).await?;
         append(&mut self.tables.quarantine, &tail, |commit| commit.rows.quarantined.iter().collect()).await?;
         append(&mut self.tables.metrics, &tail, |commit| commit.rows.metrics.iter().collect()).await?;
@@ -414,6 +416,7 @@ impl Settler {
     /// The store fails; what was done stays done.
     pub async fn upkeep(&mut self, now: Timestamp, merges: usize) -> Result<UpkeepReport, PipelineError> {
         let pins = Pins::read(&self.store).await?;
+        self.tables.make_durable().await?;
         journal::trim(&self.store, &self.tables.covered(&self.store).await?).await?;
         let keep = &self.retention;
         let mut report = upkeep_archive(&mut self.tables.archive, keep, &pins, now, merges).await?;

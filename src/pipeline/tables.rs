@@ -63,6 +63,17 @@ impl Tables {
         Ok(self.metrics.table_mut().refresh().await?)
     }
 
+    /// Makes what other processes committed outlast a power cut.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn make_durable(&mut self) -> Result<(), LedgerError> {
+        self.calls.table_mut().make_durable().await?;
+        self.archive.table_mut().make_durable().await?;
+        self.quarantine.table_mut().make_durable().await?;
+        Ok(self.metrics.table_mut().make_durable().await?)
+    }
+
     /// The horizon of the ledger; `None` before the first settle.
     ///
     /// # Errors

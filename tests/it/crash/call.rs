@@ -57,13 +57,14 @@ const FAILURES: [(&str, &str); 3] = [
 ];
 
 impl Call {
-    /// The call `n`, made at `now_us`. Half start just now, a quarter up to three hours ago, a quarter where the
-    /// horizon passes while the harness runs.
+    /// The call `n`, made at `now_us`. Half start just now, a quarter where the horizon passes while the harness runs;
+    /// the rest is late: by hours, or by days, so that days that are over get many small files to be merged.
     pub fn new(seed: u64, n: u64, now_us: i64) -> Self {
         let mut rng = Rng::new(seed, n + 1);
         let age_s = match rng.below(8) {
             0..=3 => rng.below(5),
-            4..=5 => rng.below(3 * 3600),
+            4 => rng.below(3 * 3600),
+            5 => 5 * 24 * 3600 + rng.below(6 * 3600),
             _ => 30 + rng.below(180),
         };
         let back = |us: u64| i64::try_from(us).unwrap();

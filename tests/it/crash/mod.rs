@@ -122,7 +122,7 @@ fn killed_again_and_again_the_ledger_is_the_truth() {
     // One more life, in peace: the rest is delivered.
     let mut server = place.serve_with(&config, &[]);
     rounds.world().begin_last_round();
-    let ended = rounds.live(&mut server, None);
+    let ended = rounds.deliver(&mut server);
     assert!(ended.is_none(), "it ended by itself: {}", server.stderr());
     assert!(rounds.world().is_delivered());
     let since = now_us();

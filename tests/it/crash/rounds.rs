@@ -29,12 +29,22 @@ pub const POINTS: [(&str, u64); 10] = [
 ];
 /// Upkeep is rare: lives that end at random are told to end there too, if they get there.
 const RARE: [&str; 3] = ["upkeep.before_commit", "upkeep.after_commit", "upkeep.after_checkpoint"];
-/// Longest life of a server that was told to die at a step.
-const LONGEST_LIFE: Duration = Duration::from_secs(4);
+/// How much there is to do in one life, and how long it may last.
+#[derive(Clone, Copy)]
+struct Load {
+    /// Longest life of a server that was told to die at a step.
+    longest: Duration,
+    /// Calls that are made.
+    calls: usize,
+    /// Longest pause of a client between two requests, milliseconds.
+    pause_ms: u64,
+}
+
+const BUSY: Load = Load { longest: Duration::from_secs(4), calls: 60, pause_ms: 60 };
+/// Upkeep comes with the fifth settle, and nothing is settled where nothing arrives.
+const STEADY: Load = Load { longest: Duration::from_secs(15), calls: 120, pause_ms: 1500 };
 /// Longest wait for the rest of the load.
 const DELIVERY: Duration = Duration::from_secs(120);
-/// Calls that are made in one life.
-const CALLS: usize = 60;
 const SENDERS: usize = 3;
 const SIGABRT: i32 = 6;
 
@@ -101,8 +111,6 @@ impl<'a> Rounds<'a> {
 
     /// One life of the server and its end.
     pub fn next(&mut self) {
-        self.world().begin_round(CALLS);
-        self.write_logs();
         let turn = usize::try_from(self.tally.kills / 2).unwrap();
         let (blow, point, most) = if self.tally.kills.is_multiple_of(2) {
             let blow = if self.rng.chance(20) {
@@ -115,6 +123,9 @@ impl<'a> Rounds<'a> {
             let (point, most) = POINTS[turn % POINTS.len()];
             (Blow::Point, point, most)
         };
+        let load = if matches!(blow, Blow::Point) && RARE.contains(&point) { STEADY } else { BUSY };
+        self.world().begin_round(load.calls);
+        self.write_logs();
         let order = format!("{point}:{}", 1 + self.rng.below(most));
         self.tally.kills += 1;
         let starting = self.place.launch(self.config, &[], &[("POLYMETER_CRASH_AT", &order)]);
@@ -127,8 +138,8 @@ impl<'a> Rounds<'a> {
             Ok(server) => server,
             Err(ended) => return self.died(point, &ended),
         };
-        let life = if let Blow::Running(life) = blow { life } else { LONGEST_LIFE };
-        match self.live(&mut server, Some(life)) {
+        let life = if let Blow::Running(life) = blow { life } else { load.longest };
+        match self.live(&mut server, Some((load, life))) {
             Some(ended) => self.died(point, &ended),
             None => {
                 server.kill();
@@ -146,19 +157,25 @@ impl<'a> Rounds<'a> {
         self.tally.points.entry(point).or_default().0 += 1;
     }
 
+    /// Everything that is left, until it is delivered; gives how the server ended if it did by itself.
+    pub fn deliver(&mut self, server: &mut Server<'_>) -> Option<Ended> {
+        self.live(server, None)
+    }
+
     /// Load on a server for some time, or until everything is delivered; gives how it ended if it did by itself.
-    pub fn live(&mut self, server: &mut Server<'_>, time: Option<Duration>) -> Option<Ended> {
+    fn live(&mut self, server: &mut Server<'_>, time: Option<(Load, Duration)>) -> Option<Ended> {
         let stop = AtomicBool::new(false);
         let (client, traces) = (server.client().clone(), format!("{}/v1/traces", server.otlp));
         let questions = format!("{}/api/v1/sql", server.http);
         let seeds: Vec<u64> = (0..SENDERS).map(|_| self.rng.below(u64::MAX)).collect();
-        let end = time.map(|time| Instant::now() + time);
+        let end = time.map(|(_, life)| Instant::now() + life);
+        let pause_ms = time.map_or(BUSY, |(load, _)| load).pause_ms;
         let latest = Instant::now() + DELIVERY;
         let this = &*self;
         let (ended, looks) = std::thread::scope(|scope| {
             for seed in seeds {
                 let (client, traces, stop) = (&client, &traces, &stop);
-                scope.spawn(move || this.send(client, traces, Rng::new(seed, 0), stop));
+                scope.spawn(move || this.send(client, traces, Rng::new(seed, 0), pause_ms, stop));
             }
             scope.spawn(|| {
                 while !stop.load(Ordering::SeqCst) {
@@ -192,7 +209,7 @@ impl<'a> Rounds<'a> {
     }
 
     /// A client: sends, and keeps what was not acknowledged.
-    fn send(&self, client: &reqwest::Client, url: &str, mut rng: Rng, stop: &AtomicBool) {
+    fn send(&self, client: &reqwest::Client, url: &str, mut rng: Rng, pause_ms: u64, stop: &AtomicBool) {
         while !stop.load(Ordering::SeqCst) {
             let batch = self.world().next_batch();
             let Some(batch) = batch else {
@@ -208,7 +225,7 @@ impl<'a> Rounds<'a> {
                 }
                 _ => self.world().failed(batch),
             }
-            std::thread::sleep(Duration::from_millis(rng.below(60)));
+            std::thread::sleep(Duration::from_millis(rng.below(pause_ms)));
         }
     }
 
