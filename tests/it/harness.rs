@@ -149,7 +149,9 @@ impl Place {
 
     fn spawn(&self, name: &str, args: &[&str], environment: &[(&str, &str)]) -> Child {
         let output = |end: &str| File::create(self.path(&format!("{name}.{end}"))).expect("a file for output");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_polymeter"));
+        // `POLYMETER_BIN` names another binary than the one that cargo builds.
+        let binary = std::env::var_os("POLYMETER_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_polymeter").into());
+        let mut command = Command::new(binary);
         for variable in ["POLYMETER_DATA", "POLYMETER_CONFIG", "POLYMETER_CRASH_AT", "RUST_LOG", "RUST_BACKTRACE"] {
             command.env_remove(variable);
         }
