@@ -33,9 +33,11 @@ fn main() -> Result<()> {
     tokio::runtime::Runtime::new()?.block_on(run(settles, calls))
 }
 
-/// What is measured at one moment.
+/// What is measured at one moment. Times are processor time of this process (median wall time beside it for settles), so
+/// that other work on the machine does not look like growth.
 #[derive(Default)]
 struct Probe {
+    settle_wall_ms: f64,
     settle_ms: f64,
     upkeep_ms: f64,
     query_ms: f64,
@@ -62,28 +64,27 @@ async fn run(settles: u64, calls: u64) -> Result<()> {
     let per_day = settles / u64::try_from(DAYS)?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "# {settles} settles of {calls} calls over {DAYS} days of event time, {per_day} settles a day")?;
-    let (mut probes, mut times, mut upkeeps) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut probes, mut walls) = (Vec::new(), Vec::new());
+    let (mut times, mut upkeeps) = (Mean::default(), Mean::default());
     for n in 1..=settles {
         let now = START.plus(step * i64::try_from(n)?);
         let rows = Rows { observations: observations(n, calls, now, step), ..Rows::default() };
         journal.append(rows, Positions::default()).await?;
         let covered = settler.tables.covered(&store).await?;
         let (tail, _) = read_tail(&store, &covered, usize::MAX, Missing::Refuse).await?;
-        let started = Instant::now();
+        let (started, busy) = (Instant::now(), processor_ms()?);
         settler.settle(&tail, now.plus(-HOT_US).floor(SLICE_US), &rules, now).await?;
         settler.tidy(now).await;
-        let took = started.elapsed().as_secs_f64() * 1e3;
+        walls.push(started.elapsed().as_secs_f64() * 1e3);
         // Every fiftieth carries the upkeep.
-        if n % 50 == 5 {
-            upkeeps.push(took)
-        } else {
-            times.push(took)
-        }
+        let of_its_kind = if n % 50 == 5 { &mut upkeeps } else { &mut times };
+        of_its_kind.add(processor_ms()? - busy);
         // At the same hour of the day, so that the day's open files are as many.
         if n % per_day == 0 {
             let probe = Probe {
-                settle_ms: median(&mut times),
-                upkeep_ms: median(&mut upkeeps),
+                settle_wall_ms: median(&mut walls),
+                settle_ms: times.take(),
+                upkeep_ms: upkeeps.take(),
                 query_ms: query(&store, &engine, &rules, now).await?,
                 start_ms: start(&store, &rules).await?,
                 rss_mb: rss_mb()?,
@@ -92,13 +93,18 @@ async fn run(settles: u64, calls: u64) -> Result<()> {
             let day = n / per_day;
             writeln!(
                 out,
-                "# day {day:>2}: settle {:.1} ms, with upkeep {:.0} ms, last hour {:.1} ms, start {:.0} ms, RSS {:.0} MB, {} files",
-                probe.settle_ms, probe.upkeep_ms, probe.query_ms, probe.start_ms, probe.rss_mb, probe.files
+                "# day {day:>2}: settle {:.1} ms (wall {:.1}), with upkeep {:.0} ms, last hour {:.1} ms, start {:.0} ms, RSS {:.0} MB, {} files",
+                probe.settle_ms,
+                probe.settle_wall_ms,
+                probe.upkeep_ms,
+                probe.query_ms,
+                probe.start_ms,
+                probe.rss_mb,
+                probe.files
             )?;
             out.flush()?;
             probes.push(probe);
-            times.clear();
-            upkeeps.clear();
+            walls.clear();
         }
     }
     let view = load_view(&store, &rules, START.plus(DAYS * 24 * HOUR_US)).await?;
@@ -151,33 +157,33 @@ fn observations(settle: u64, calls: u64, now: Timestamp, step: i64) -> Vec<Arc<O
     made.collect()
 }
 
-/// The last hour by model, on a view that is read anew, median of five.
+/// The last hour by model, on a view that is read anew, mean of five.
 async fn query(store: &Store, engine: &Engine, rules: &Rules, now: Timestamp) -> Result<f64> {
     let view = load_view(store, rules, now).await?;
     let sql = format!(
         "SELECT platform, model, count(*), sum(cost) FROM calls WHERE ts >= timestamp '{}' GROUP BY 1, 2",
         now.plus(-HOUR_US)
     );
-    let mut times = Vec::new();
+    let mut times = Mean::default();
     for _ in 0..5 {
-        let started = Instant::now();
+        let busy = processor_ms()?;
         let rows = engine.run(&view, &sql, Params::None).await?.collect().await?;
         ensure!(!rows.is_empty(), "no calls in the last hour");
-        times.push(started.elapsed().as_secs_f64() * 1e3);
+        times.add(processor_ms()? - busy);
     }
-    Ok(median(&mut times))
+    Ok(times.take())
 }
 
-/// What a start reads, median of three.
+/// What a start reads, mean of three.
 async fn start(store: &Store, rules: &Rules) -> Result<f64> {
-    let mut times = Vec::new();
+    let mut times = Mean::default();
     for _ in 0..3 {
-        let started = Instant::now();
+        let busy = processor_ms()?;
         let mut hot = Loaded::read(store).await?.hot(250_000, rules);
         hot.batches(rules, START)?;
-        times.push(started.elapsed().as_secs_f64() * 1e3);
+        times.add(processor_ms()? - busy);
     }
-    Ok(median(&mut times))
+    Ok(times.take())
 }
 
 fn rss_mb() -> Result<f64> {
@@ -185,6 +191,34 @@ fn rss_mb() -> Result<f64> {
     let line = status.lines().find(|line| line.starts_with("VmRSS")).context("VmRSS")?;
     let kb: f64 = line.split_whitespace().nth(1).context("a number")?.parse()?;
     Ok(kb / 1024.0)
+}
+
+/// Processor time of all threads of this process, milliseconds; it counts in ticks of 10 ms, so means of many are taken.
+fn processor_ms() -> Result<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // The name of the program may hold blanks.
+    let (_, rest) = stat.rsplit_once(')').context("a name")?;
+    let ticks = |at: usize| rest.split_whitespace().nth(at).and_then(|n| n.parse::<f64>().ok()).context("ticks");
+    Ok((ticks(11)? + ticks(12)?) * 10.0)
+}
+
+#[derive(Default)]
+struct Mean {
+    sum: f64,
+    count: f64,
+}
+
+impl Mean {
+    fn add(&mut self, value: f64) {
+        self.sum += value;
+        self.count += 1.0;
+    }
+
+    fn take(&mut self) -> f64 {
+        let mean = self.sum / self.count.max(1.0);
+        *self = Self::default();
+        mean
+    }
 }
 
 fn median(values: &mut [f64]) -> f64 {

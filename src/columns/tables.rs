@@ -196,6 +196,7 @@ table!(Call, "calls", ts, {
     "trace_id": Text = trace_id;
     "span_id": Text = span_id;
     "chain_id": Text = chain_id;
+    "attempt": Option<u16> = attempt;
     "conflict": bool = conflict;
     "observed_at": Timestamp = observed_at;
     "settled_at": Timestamp = settled_at;

@@ -9,8 +9,9 @@ use crate::model::{HOUR_US, Interval, SLICE_US, Timestamp};
 
 /// Rows of a merged file: a few row groups; also what one merge holds in memory.
 pub const TARGET_ROWS: usize = 262_144;
-/// Small files of one day of the archive that make a merge worth while.
-const ARCHIVE_SMALL_FILES: usize = 192;
+/// Small files of one day of the archive that make a merge worth while: a merged file is left alone while its day lasts, so
+/// this does not decide how often a row is written, only how many files there are, which every commit pays for.
+const ARCHIVE_SMALL_FILES: usize = 64;
 /// Files of a day that is over, beyond which they are merged.
 const CLOSED_DAY_FILES: usize = 8;
 /// A day is over this long after its end: what is late by days has mostly come.

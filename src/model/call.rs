@@ -151,6 +151,9 @@ pub struct Call {
     pub span_id: Option<String>,
     /// Shared by the attempts of one request.
     pub chain_id: Option<String>,
+    /// Which attempt of its request it is, from 1: after failed ones only, those included that a gateway or SDK counts
+    /// without describing them.
+    pub attempt: Option<u16>,
     /// Witnesses disagree on tokens or status.
     pub conflict: bool,
     /// When the first witness was read.

@@ -5,7 +5,8 @@
 //! 2. the same provider request id, unless two providers' own logs place it in different accounts;
 //! 3. the same response id within 15 minutes, in whatever trace;
 //! 4. call spans on one ancestor line of a trace;
-//! 5. the same request id of an API gateway.
+//! 5. the same request id of an API gateway;
+//! 6. two instrumentations that report the same failure at the same time, without any id.
 //!
 //! No link reaches further than a quarter of an hour of event time, so that a slice of the ledger depends on its neighbourhood
 //! only.
@@ -15,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::link::DisjointSets;
+use super::twins::join_twins;
 use crate::model::{MINUTE_US, Observation, RecordId, Timestamp, Witness};
 
 /// Witnesses of one call whose starts lie further apart than this are not merged: it bounds what a settle must read.
@@ -83,6 +85,7 @@ pub fn calls<'a>(unique: &[Witnessed<'a>]) -> Vec<Vec<Witnessed<'a>>> {
     join_response_ids(unique, &is_counted, &mut sets);
     join_gateway_ids(unique, &is_counted, &mut sets);
     let lines = join_ancestors(unique, &spans, &is_counted, &mut sets);
+    join_twins(unique, &is_counted, &mut sets);
     let mut calls: BTreeMap<usize, Vec<Witnessed<'a>>> = BTreeMap::new();
     for (index, line) in lines {
         let Some(mut witnessed) = unique.get(index).cloned() else { continue };

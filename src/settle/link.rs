@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use super::twins::twin_keys;
 use crate::model::Observation;
 
 /// A hash of one id. A collision only makes a group larger than it need be.
@@ -12,7 +13,10 @@ pub type LinkKey = u64;
 
 /// The ids by which an observation can be linked to others.
 pub fn link_keys(observation: &Observation) -> impl Iterator<Item = LinkKey> {
-    ids(observation).chain(observation.trace_id.as_deref().map(|id| key(4, id, "")))
+    let trace = observation.trace_id.as_deref().map(|id| hashed(4, id, ""));
+    // The tries of one request are different calls, but each has its number among them.
+    let chain = observation.chain_id.as_deref().map(|id| hashed(8, id, ""));
+    ids(observation).chain(trace).chain(chain)
 }
 
 /// What a settled observation offers to later ones to link to. Unlike [`link_keys`] this is exact for spans: a trace may
@@ -39,18 +43,19 @@ fn ids(observation: &Observation) -> impl Iterator<Item = LinkKey> {
     (0_u8, observation.observation_id).hash(&mut own);
     let ids = [
         Some(own.finish()),
-        observation.provider_request_id.as_deref().map(|id| key(1, id, "")),
-        observation.response_id.as_deref().map(|id| key(2, id, "")),
-        observation.gateway_request_id.as_deref().map(|id| key(3, id, "")),
+        observation.provider_request_id.as_deref().map(|id| hashed(1, id, "")),
+        observation.response_id.as_deref().map(|id| hashed(2, id, "")),
+        observation.gateway_request_id.as_deref().map(|id| hashed(3, id, "")),
     ];
-    ids.into_iter().flatten()
+    ids.into_iter().flatten().chain(twin_keys(observation))
 }
 
 fn span_key(kind: u8, observation: &Observation, span: Option<&str>) -> Option<LinkKey> {
-    Some(key(kind, observation.trace_id.as_deref()?, span?))
+    Some(hashed(kind, observation.trace_id.as_deref()?, span?))
 }
 
-fn key(kind: u8, id: &str, part: &str) -> LinkKey {
+/// The key of an id of a kind.
+pub fn hashed(kind: u8, id: &str, part: &str) -> LinkKey {
     let mut hasher = DefaultHasher::new();
     (kind, id, part).hash(&mut hasher);
     hasher.finish()

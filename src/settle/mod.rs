@@ -1,12 +1,14 @@
 //! From observations to calls: link what speaks of one call, merge by field precedence, resolve the model, attribute,
 //! price. Pure: the result is a function of the set of observations, not of their order or of when they arrived.
 
+mod attempts;
 mod count;
 mod link;
 mod merge;
 mod slices;
 #[cfg(test)]
 mod tests;
+mod twins;
 
 use std::sync::Arc;
 
@@ -44,7 +46,7 @@ pub struct Settled {
 #[must_use]
 pub fn settle(observations: &[Arc<Observation>], rules: &Rules, settled_at: Timestamp) -> Vec<Settled> {
     let unique = count::unique(observations);
-    let mut settled: Vec<_> = count::calls(&unique)
+    let (mut calls, members): (Vec<_>, Vec<_>) = count::calls(&unique)
         .into_iter()
         .map(|witnesses| {
             let mut call = merge::merge(&witnesses);
@@ -54,9 +56,12 @@ pub fn settle(observations: &[Arc<Observation>], rules: &Rules, settled_at: Time
             call.settled_at = settled_at;
             let mut members: Vec<_> = witnesses.iter().map(|witness| witness.observation.observation_id).collect();
             members.sort_unstable();
-            Settled { call, members }
+            ((call, attempts::chains(&witnesses)), members)
         })
-        .collect();
+        .unzip();
+    attempts::number(&mut calls);
+    let mut settled: Vec<_> =
+        calls.into_iter().zip(members).map(|((call, _), members)| Settled { call, members }).collect();
     settled.sort_by_key(|settled| (settled.call.ts, settled.call.call_id));
     settled
 }

@@ -131,6 +131,8 @@ mod tests {
     fn witness(n: u64, kind: u8, skew_us: i64) -> Observation {
         let start = T0.plus(i64::try_from(n).unwrap() * 37_000_000 % (3 * HOUR_US));
         let text = |prefix: &str| Some(format!("{prefix}-{n}"));
+        // Spans of four numbers are tries of one request.
+        let shared = |prefix: &str| Some(format!("{prefix}-{}", n / 4));
         let usage = Usage { input: Some(100 + n), output: Some(n % 50), ..Usage::default() };
         let base = Observation {
             observation_id: fingerprint([&n.to_le_bytes()[..], &[kind]]),
@@ -162,15 +164,31 @@ mod tests {
             2 => Observation {
                 witness: Witness::Client,
                 response_id: text("resp"),
-                trace_id: text("trace"),
+                trace_id: shared("trace"),
                 span_id: text("span"),
+                parent_span_id: shared("root"),
                 duration_ms: Some(12.0),
+                ..base
+            },
+            // A failed try, and what another instrumentation says of it in a trace of its own.
+            4 | 5 => Observation {
+                witness: Witness::Client,
+                dialect: format!("dialect-{kind}"),
+                ts: start.plus(skew_us - 10_000_000 + i64::from(kind) * 1000),
+                trace_id: if kind == 4 { shared("trace") } else { text("other") },
+                span_id: text(if kind == 4 { "try" } else { "twin" }),
+                parent_span_id: shared("root").filter(|_| kind == 4),
+                service: Some("shop".into()),
+                outcome: Some(Outcome::Throttled),
+                duration_ms: Some(900.0),
+                usage: Usage::default(),
+                usage_status: UsageStatus::Missing,
                 ..base
             },
             _ => Observation {
                 witness: Witness::Context,
-                trace_id: text("trace"),
-                span_id: text("root"),
+                trace_id: shared("trace"),
+                span_id: shared("root"),
                 feature: Some("chat".into()),
                 usage: Usage::default(),
                 usage_status: UsageStatus::Missing,
@@ -185,12 +203,12 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(64), ..ProptestConfig::default() })]
 
         /// Whatever the order, the repetition, the split into deliveries and the delay: the slices are those of the set.
         #[test]
         fn slices_are_a_function_of_the_set_of_observations(
-            kinds in proptest::collection::vec((0_u64..40, 0_u8..4, -5_i64..5), 1..120),
+            kinds in proptest::collection::vec((0_u64..40, 0_u8..6, -5_i64..5), 1..120),
             order in proptest::collection::vec(any::<u32>(), 120),
             cuts in proptest::collection::vec(0_usize..240, 0..6),
         ) {

@@ -204,3 +204,71 @@ fn attempts_of_a_gateway_under_one_client_span_stay_apart() {
     let total: u64 = settled.iter().filter_map(|settled| settled.call.usage.input).sum();
     assert_eq!(total, 40);
 }
+
+fn failed_span(name: &str, dialect: &str, after_us: i64) -> Observation {
+    Observation {
+        dialect: dialect.into(),
+        ts: T0.plus(after_us),
+        trace_id: Some(format!("trace-{name}")),
+        span_id: Some(name.into()),
+        service: Some("shop".into()),
+        request_model: Some("claude-sonnet-4".into()),
+        outcome: Some(Outcome::Timeout),
+        duration_ms: Some(2000.0),
+        ..observation(name, Witness::Client)
+    }
+}
+
+#[test]
+fn a_failure_that_two_instrumentations_describe_is_one_call() {
+    let outer = || failed_span("outer", "otlp.openllmetry", 0);
+    let inner = || failed_span("inner", "otlp.anthropic_sdk", 3_000);
+    assert_eq!(run(vec![outer(), inner()]).len(), 1);
+    // Two at once: each outer one has its own inner one.
+    let second =
+        vec![failed_span("outer-2", "otlp.openllmetry", 20_000), failed_span("inner-2", "otlp.anthropic_sdk", 23_000)];
+    assert_eq!(run([vec![outer(), inner()], second].concat()).len(), 2);
+    let apart = [
+        Observation { dialect: "otlp.openllmetry".into(), ..inner() },
+        Observation { service: Some("search".into()), ..inner() },
+        Observation { service: None, ..inner() },
+        Observation { outcome: Some(Outcome::Throttled), ..inner() },
+        Observation { request_model: Some("gpt-4o".into()), ..inner() },
+        Observation { response_id: Some("r".into()), ..inner() },
+        Observation { http_status: Some(503), ..inner() },
+        failed_span("late", "otlp.anthropic_sdk", 60_000),
+    ];
+    for other in apart {
+        let outer = Observation { http_status: Some(504), ..outer() };
+        assert_eq!(run(vec![outer, other.clone()]).len(), 2, "{other:?}");
+    }
+}
+
+#[test]
+fn tries_of_one_request_are_numbered_after_failed_ones_only() {
+    let span = |name: &str, after_s: i64, outcome| Observation {
+        trace_id: Some("t".into()),
+        parent_span_id: Some("p".into()),
+        outcome: Some(outcome),
+        ..failed_span(name, "otlp.genai", after_s * 1_000_000)
+    };
+    let tries = |spans: Vec<Observation>| -> Vec<u16> {
+        let mut calls: Vec<_> = run(spans).into_iter().map(|settled| settled.call).collect();
+        calls.sort_by_key(|call| call.ts);
+        calls.iter().map(|call| call.attempt.unwrap()).collect()
+    };
+    let (throttled, ok) = (Outcome::Throttled, Outcome::Ok);
+    assert_eq!(
+        tries(vec![span("a", 0, throttled), span("b", 5, throttled), span("c", 9, ok), span("d", 15, ok)]),
+        [1, 2, 3, 1]
+    );
+    // Beside each other, and under another parent.
+    assert_eq!(tries(vec![span("a", 0, throttled), span("b", 1, ok)]), [1, 1]);
+    let elsewhere = Observation { parent_span_id: Some("q".into()), ..span("b", 5, ok) };
+    assert_eq!(tries(vec![span("a", 0, throttled), elsewhere.clone()]), [1, 1]);
+    // A gateway's chain holds whatever the spans look like; what it counts and does not describe counts.
+    let named = |o: Observation| Observation { chain_id: Some("c".into()), ..o };
+    assert_eq!(tries(vec![named(span("a", 0, throttled)), named(elsewhere.clone())]), [1, 2]);
+    let counted = Observation { tags: [("attempted_retries".into(), "2".into())].into(), ..elsewhere };
+    assert_eq!(tries(vec![named(span("a", 0, throttled)), named(counted)]), [1, 3]);
+}
