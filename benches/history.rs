@@ -59,7 +59,7 @@ async fn run(settles: u64, calls: u64) -> Result<()> {
     let retention = Retention { log, ..Retention::default() };
     let mut settler = Settler::new(&store, Tables::open(&store).await?, retention, Duration::from_secs(60));
     let journal = Journal::open(&store, "bench", None).await?;
-    let engine = Engine::new(Limits::default())?;
+    let engine = Engine::new(Limits::default(), Arc::clone(&rules))?;
     let step = DAYS * 24 * HOUR_US / i64::try_from(settles)?;
     let per_day = settles / u64::try_from(DAYS)?;
     let mut out = std::io::stdout().lock();

@@ -1,6 +1,7 @@
 //! Composition: from configuration to concrete parts, tasks and an orderly end. The only module that knows them all.
 
 mod demo;
+mod explain;
 mod import;
 mod journal;
 mod maintain;
@@ -9,6 +10,7 @@ mod rules;
 mod serve;
 mod sql;
 
+pub use explain::{Subject, explain};
 pub use import::{ImportKind, ImportOptions, ImportSummary, import, import_again};
 pub use journal::journal_inspect;
 pub use maintain::{audit, maintain, resettle};

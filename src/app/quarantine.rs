@@ -34,7 +34,7 @@ async fn rows(options: &StoreOptions, filter: &str) -> anyhow::Result<Vec<Quaran
     let store = existing_store(&options.data).await?;
     let rules = rules::rules(&store, options.principals.clone()).await?;
     let view = load_view(&store, &rules, SystemClock.now()).await?;
-    let engine = Engine::new(Limits { rows: 1_000_000, ..Limits::default() })?;
+    let engine = Engine::new(Limits { rows: 1_000_000, ..Limits::default() }, rules)?;
     let sql = format!("SELECT * FROM quarantine WHERE {filter} ORDER BY ts, quarantine_id");
     let mut answer = engine.run(&view, &sql, Params::None).await?;
     let mut rows = Vec::new();

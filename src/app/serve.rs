@@ -83,6 +83,7 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
         retention: config.retention(),
     };
     let writer = Some(Arc::clone(journal.writer()));
+    let engine = Engine::new(Limits::default(), Arc::clone(&rules))?;
     let meter = Meter::start(&store, rules, Arc::clone(&clock), meter_options, inbox, writer, journal.brake()).await?;
     let board = SourceBoard::default();
     let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
@@ -90,7 +91,7 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
 
     let state = ApiState {
         view: meter.view(),
-        engine: Engine::new(Limits::default())?,
+        engine,
         queries: Arc::new(NamedQueries::bundled()),
         board: board.clone(),
         metrics,

@@ -42,7 +42,7 @@ pub async fn sql(options: SqlOptions) -> anyhow::Result<()> {
     let rules = rules::rules(&store, options.principals).await?;
     let view = load_view(&store, &rules, SystemClock.now()).await?;
     let limits = Limits { rows: 1_000_000, time: Duration::from_secs(600), ..Limits::default() };
-    let mut answer = Engine::new(limits)?.run(&view, &options.statement, Params::None).await?;
+    let mut answer = Engine::new(limits, rules)?.run(&view, &options.statement, Params::None).await?;
     let schema = answer.schema();
     let batches = answer.collect().await?;
     let mut out = std::io::stdout().lock();

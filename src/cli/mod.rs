@@ -39,6 +39,11 @@ enum Command {
         after_help = "Tables: calls, observations, quarantine, provider_metrics.\n\nExamples:\n  polymeter sql \"SELECT model, sum(cost) FROM calls GROUP BY model\"\n  polymeter sql --format csv \"SELECT * FROM calls LIMIT 10\""
     )]
     Sql(Sql),
+    /// Show why a call is what it is: its spans and records, what joined or left out each, where every figure comes from.
+    #[command(
+        after_help = "Works beside a running `serve`, as long as the observations are kept.\n\nExamples:\n  polymeter explain --trace 4bf92f3577b34da6a3ce929d0e0e4736\n  polymeter explain --call $(polymeter sql --format csv \"SELECT call_id FROM calls WHERE conflict LIMIT 1\" | tail -1)"
+    )]
+    Explain(store::Explain),
     /// Look at the journal.
     #[command(subcommand)]
     Journal(store::Journal),
@@ -163,6 +168,7 @@ impl Cli {
             }
             Command::Import(import) => import.run().await,
             Command::Sql(sql) => sql.run().await,
+            Command::Explain(explain) => explain.run().await,
             Command::Journal(journal) => journal.run().await,
             Command::Quarantine(quarantine) => quarantine.run().await,
             Command::Audit(range) => range.audit().await,

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use super::{Kind, load};
-use crate::app::{self, StoreOptions};
+use crate::app::{self, StoreOptions, Subject};
 use crate::config::{Config, DEFAULT_DATA};
 use crate::model::{Interval, Timestamp};
 use crate::telemetry::{self, LogFormat};
@@ -33,6 +33,37 @@ impl Place {
     pub(super) async fn maintain(self) -> anyhow::Result<()> {
         let (options, config) = self.read()?;
         app::maintain(options, config.as_ref().map(Config::retention).unwrap_or_default()).await
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    #[command(flatten)]
+    subject: ExplainSubject,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct ExplainSubject {
+    /// Everything in this trace (32 hex digits).
+    #[arg(long, value_name = "ID")]
+    trace: Option<String>,
+    /// This call, by its `call_id`.
+    #[arg(long, value_name = "ID")]
+    call: Option<String>,
+}
+
+impl Explain {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let (options, _) = self.place.read()?;
+        let ExplainSubject { trace, call } = self.subject;
+        let subject = trace.map(Subject::Trace).or(call.map(Subject::Call)).context("give --trace or --call")?;
+        app::explain(options, &subject, self.json).await
     }
 }
 

@@ -37,11 +37,7 @@ struct Process {
 
 impl Process {
     async fn start(store: Store) -> Result<Self, String> {
-        let rules = Rules {
-            catalog: Catalog::bundled().unwrap(),
-            attribution: Attribution::default(),
-            prices: PriceBook::bundled().unwrap(),
-        };
+        let rules = rules();
         let (commits, inbox) = mpsc::unbounded_channel();
         let journal = Journal::open(&store, "w", Some(commits)).await.map_err(|error| format!("{error:?}"))?;
         let options = MeterOptions { settle_every: Duration::from_secs(3600), ..MeterOptions::default() };
@@ -63,7 +59,7 @@ impl Process {
     /// The first column of each row to the others.
     async fn query(&self, sql: &str) -> Vec<(String, Vec<String>)> {
         static ENGINE: OnceLock<Engine> = OnceLock::new();
-        let engine = ENGINE.get_or_init(|| Engine::new(Limits::default()).unwrap());
+        let engine = ENGINE.get_or_init(|| Engine::new(Limits::default(), Arc::new(rules())).unwrap());
         let view = self.meter.view().load_full();
         let batches = engine.run(&view, sql, Params::None).await.unwrap().collect().await.unwrap();
         let text = |column: &ArrayRef, row| array_value_to_string(column, row).unwrap();
@@ -78,6 +74,14 @@ impl Process {
     async fn stop(self) {
         drop(self.journal);
         self.meter.stop().await;
+    }
+}
+
+fn rules() -> Rules {
+    Rules {
+        catalog: Catalog::bundled().unwrap(),
+        attribution: Attribution::default(),
+        prices: PriceBook::bundled().unwrap(),
     }
 }
 

@@ -1,12 +1,14 @@
 //! SQL over one view: read-only and bounded by construction. A session knows only the tables of its view; plans that
 //! would write, define or set anything are refused; memory, time, rows and text are limited.
 
+mod functions;
 mod guard;
 mod ids;
 mod named;
 mod registry;
 mod session;
 mod threads;
+mod views;
 
 pub use named::{NamedQueries, NamedQuery, Parameter};
 pub use session::{Answer, Engine, Limits, Params, QueryError};

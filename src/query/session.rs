@@ -1,6 +1,6 @@
 //! One statement: check, plan, run as a stream.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,11 +23,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::functions::functions;
 use super::guard;
 use super::ids::CompareIdsAsBytes;
 use super::registry::EmptyRegistry;
 use super::threads::QueryThreads;
+use super::views;
 use crate::ledger::{LedgerError, View};
+use crate::settle::Rules;
 use crate::telemetry::metrics;
 
 /// Bounds of one query.
@@ -197,14 +200,15 @@ pub struct Engine {
     threads: QueryThreads,
     slots: Arc<Semaphore>,
     limits: Limits,
+    rules: Arc<Rules>,
 }
 
 impl Engine {
-    /// An engine with these limits for each query.
+    /// An engine with these limits for each query; functions know names and prices by these rules.
     ///
     /// # Errors
     /// The runtime can't be set up.
-    pub fn new(limits: Limits) -> Result<Self, QueryError> {
+    pub fn new(limits: Limits, rules: Arc<Rules>) -> Result<Self, QueryError> {
         let pool = TrackConsumersPool::new(FairSpillPool::new(MEMORY_BYTES), std::num::NonZeroUsize::MIN);
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(pool))
@@ -213,7 +217,13 @@ impl Engine {
             .with_metadata_cache_limit(128 << 20)
             .build_arc()
             .map_err(|error| QueryError::Internal(Box::new(error)))?;
-        Ok(Self { runtime, threads: QueryThreads::start()?, slots: Arc::new(Semaphore::new(CONCURRENT)), limits })
+        Ok(Self {
+            runtime,
+            threads: QueryThreads::start()?,
+            slots: Arc::new(Semaphore::new(CONCURRENT)),
+            limits,
+            rules,
+        })
     }
 
     /// Starts a statement over `view`.
@@ -286,6 +296,9 @@ impl Engine {
         for inflating in INFLATING {
             context.deregister_udf(inflating);
         }
+        for function in functions(&self.rules) {
+            context.register_udf(function);
+        }
         let statement =
             context.state().sql_to_statement(sql, &datafusion::config::Dialect::PostgreSQL).map_err(classify)?;
         guard::check(&statement)?;
@@ -346,20 +359,23 @@ fn config() -> SessionConfig {
         .set_str("datafusion.execution.time_zone", "UTC")
 }
 
-/// Registers the tables that the statement names; all of them if it asks the information schema.
+/// Registers the tables and views that the statement names; all of them if it asks the information schema.
 async fn register(view: &View, context: &SessionContext, statement: &Statement) -> Result<(), QueryError> {
     let references = context.state().resolve_table_references(statement).map_err(classify)?;
     let everything = !matches!(statement, Statement::Statement(inner) if matches!(inner.as_ref(), ast::Statement::Query(_)))
         || references.iter().any(|reference| reference.schema().is_some_and(|schema| schema == "information_schema"));
-    for name in View::TABLES {
-        if everything || references.iter().any(|reference| reference.table() == name) {
-            let provider = view.provider(name, context).await.map_err(internal)?;
-            if let Some(provider) = provider {
-                context.register_table(name, provider).map_err(classify)?;
-            }
+    let mut names: BTreeSet<String> = references.iter().map(|reference| reference.table().to_owned()).collect();
+    if everything {
+        names.extend(views::names().chain(View::TABLES).map(str::to_owned));
+    }
+    views::with_needed(&mut names);
+    for name in View::TABLES.into_iter().filter(|name| names.contains(*name)) {
+        let provider = view.provider(name, context).await.map_err(internal)?;
+        if let Some(provider) = provider {
+            context.register_table(name, provider).map_err(classify)?;
         }
     }
-    Ok(())
+    views::register(context, &names).await.map_err(classify)
 }
 
 fn internal(error: LedgerError) -> QueryError {

@@ -41,6 +41,74 @@ pub struct Witnessed<'a> {
     pub context: Vec<&'a Observation>,
 }
 
+/// Why two observations are witnesses of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// The same provider request id.
+    RequestId,
+    /// The same response id.
+    ResponseId,
+    /// The same request id of an API gateway.
+    GatewayId,
+    /// One is above the other in a trace.
+    Ancestor,
+    /// The same failure at the same time, without an id.
+    Twin,
+}
+
+/// Why an observation is no witness of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    /// It surrounds calls; it speaks for attribution only.
+    Surrounds,
+    /// It never reached a provider.
+    NeverSent,
+    /// It repeats what never reached a provider.
+    BelowNeverSent,
+    /// The client's span of what a gateway answered or refused by itself.
+    AboveNeverSent,
+    /// It repeats what the call above it says.
+    Repeats,
+    /// It has no usage to give.
+    NoUsage,
+}
+
+/// Which observations are one call, and why.
+#[derive(Debug)]
+pub struct Links {
+    sets: DisjointSets,
+    /// What was joined, by place.
+    pub joined: Vec<(usize, usize, Rule)>,
+}
+
+impl Links {
+    fn new(n: usize) -> Self {
+        Self { sets: DisjointSets::new(n), joined: Vec::new() }
+    }
+
+    /// Both are one call.
+    pub fn join(&mut self, a: usize, b: usize, rule: Rule) {
+        self.sets.join(a, b);
+        self.joined.push((a, b, rule));
+    }
+
+    /// The representative of a call.
+    pub fn root(&mut self, index: usize) -> usize {
+        self.sets.root(index)
+    }
+}
+
+/// What became of a group of observations.
+#[derive(Debug)]
+pub struct Counted<'a> {
+    /// The witnesses of each call.
+    pub calls: Vec<Vec<Witnessed<'a>>>,
+    /// Which observations, by place, were joined and why.
+    pub joined: Vec<(usize, usize, Rule)>,
+    /// Why observations are no witnesses, by place.
+    pub left_out: Vec<Option<LeftOut>>,
+}
+
 /// Each record once, in the order of ids.
 pub fn unique(observations: &[Arc<Observation>]) -> Vec<Witnessed<'_>> {
     let mut unique: BTreeMap<RecordId, Witnessed<'_>> = BTreeMap::new();
@@ -76,11 +144,16 @@ fn goes_first(a: &Observation, b: &Observation) -> bool {
 }
 
 /// The witnesses of each call.
-pub fn calls<'a>(unique: &[Witnessed<'a>]) -> Vec<Vec<Witnessed<'a>>> {
-    let mut sets = DisjointSets::new(unique.len());
+pub fn calls<'a>(unique: &[Witnessed<'a>]) -> Counted<'a> {
+    let mut sets = Links::new(unique.len());
     let spans = Spans::new(unique);
-    let counted: Vec<bool> = (0..unique.len()).map(|index| spans.counts(unique, index)).collect();
-    let is_counted = |index: &usize| counted.get(*index).copied().unwrap_or(false);
+    let mut left_out: Vec<Option<LeftOut>> = (0..unique.len()).map(|index| spans.left_out(unique, index)).collect();
+    for client in spans.asked_in_vain(unique) {
+        if let Some(verdict) = left_out.get_mut(client) {
+            *verdict = Some(LeftOut::AboveNeverSent);
+        }
+    }
+    let is_counted = |index: &usize| left_out.get(*index).is_some_and(Option::is_none);
     join_request_ids(unique, &is_counted, &mut sets);
     join_response_ids(unique, &is_counted, &mut sets);
     join_gateway_ids(unique, &is_counted, &mut sets);
@@ -102,7 +175,7 @@ pub fn calls<'a>(unique: &[Witnessed<'a>]) -> Vec<Vec<Witnessed<'a>>> {
         }
         calls.entry(root).or_default().push(witnessed);
     }
-    calls.into_values().collect()
+    Counted { calls: calls.into_values().collect(), joined: sets.joined, left_out }
 }
 
 /// Joins each call span to the nearest call span above it, and returns the ancestor line of each. Of several calls below
@@ -112,7 +185,7 @@ fn join_ancestors(
     unique: &[Witnessed<'_>],
     spans: &Spans<'_>,
     counted: &dyn Fn(&usize) -> bool,
-    sets: &mut DisjointSets,
+    sets: &mut Links,
 ) -> Vec<(usize, Vec<usize>)> {
     let mut lines = Vec::new();
     let mut below: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -134,7 +207,7 @@ fn join_ancestors(
         });
         // A raw provider span or a stream's usage span is no attempt by itself, it belongs to the span above.
         for child in children.iter().copied().filter(|index| !is_call(index)).chain(answered) {
-            sets.join(child, above);
+            sets.join(child, above, Rule::Ancestor);
         }
     }
     lines
@@ -187,28 +260,47 @@ impl<'a> Spans<'a> {
         line
     }
 
-    /// Whether this observation is a witness of a call at all. A gateway's raw provider span is one only where no call
-    /// span above it has the usage; a span that carries usage for its parent is one where there is such a parent.
-    fn counts(&self, unique: &[Witnessed<'a>], index: usize) -> bool {
-        let Some(witnessed) = unique.get(index) else { return false };
-        let span = witnessed.observation;
+    /// Why this observation is no witness of a call; `None` if it is one. A gateway's raw provider span is one only where
+    /// no call span above it has the usage; a span that carries usage for its parent is one where there is such a parent.
+    fn left_out(&self, unique: &[Witnessed<'a>], index: usize) -> Option<LeftOut> {
+        let span = unique.get(index)?.observation;
         if span.is_call() {
-            return true;
+            return None;
         }
-        if span.witness == Witness::NotACall || span.usage.is_empty() {
-            return false;
+        if span.witness == Witness::NotACall {
+            return Some(LeftOut::NeverSent);
+        }
+        let carries = is_raw(span) || span.tags.contains_key("usage_for_parent");
+        if !carries || span.usage.is_empty() {
+            return Some(if carries { LeftOut::NoUsage } else { LeftOut::Surrounds });
         }
         let above = || self.ancestors(unique, index).into_iter().filter_map(|above| unique.get(above));
         // What never reached a provider has no provider's answer below it either.
         if above().any(|above| above.observation.witness == Witness::NotACall) {
-            return false;
+            return Some(LeftOut::BelowNeverSent);
         }
         let mut calls = above().filter(|above| above.observation.is_call());
-        if is_raw(span) {
-            calls.all(|above| above.observation.usage.is_empty())
-        } else {
-            span.tags.contains_key("usage_for_parent") && calls.next().is_some()
+        let speaks =
+            if is_raw(span) { calls.all(|above| above.observation.usage.is_empty()) } else { calls.next().is_some() };
+        (!speaks).then_some(LeftOut::Repeats)
+    }
+
+    /// The clients' spans of requests that a gateway answered from its cache or refused: the nearest call span above such
+    /// an event, unless another attempt below it did reach a provider.
+    fn asked_in_vain(&self, unique: &[Witnessed<'a>]) -> BTreeSet<usize> {
+        let witness = |index: &usize| unique.get(*index).map(|witnessed| witnessed.observation);
+        let asks = |index: &usize| witness(index).is_some_and(|o| o.is_call() && o.witness == Witness::Client);
+        let nearest = |below: usize| self.ancestors(unique, below).into_iter().find(asks);
+        let events =
+            || (0..unique.len()).filter(|index| witness(index).is_some_and(|o| o.witness == Witness::NotACall));
+        let mut vain: BTreeSet<usize> = events().filter_map(nearest).collect();
+        if !vain.is_empty() {
+            let sent = (0..unique.len()).filter(|index| witness(index).is_some_and(Observation::is_call));
+            for client in sent.filter_map(nearest) {
+                vain.remove(&client);
+            }
         }
+        vain
     }
 
     /// A failed attempt without usage above a raw span with usage: the gateway tried twice, under one span.
@@ -241,7 +333,7 @@ fn place(observation: &Observation) -> Option<Place<'_>> {
     }
 }
 
-fn join_request_ids(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, sets: &mut DisjointSets) {
+fn join_request_ids(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, sets: &mut Links) {
     let mut by_id: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
     for (index, witnessed) in unique.iter().enumerate().filter(|(index, _)| counted(index)) {
         let observation = witnessed.observation;
@@ -261,13 +353,13 @@ fn join_request_ids(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, 
             only.append(&mut placeless);
         }
         for group in places.into_values().chain([placeless]) {
-            join_in_time(unique, &group, LINK_WINDOW_US, sets);
+            join_in_time(unique, &group, LINK_WINDOW_US, Rule::RequestId, sets);
         }
     }
 }
 
 /// Joins neighbours in time that are at most `window_us` apart.
-fn join_in_time(unique: &[Witnessed<'_>], group: &[usize], window_us: i64, sets: &mut DisjointSets) {
+fn join_in_time(unique: &[Witnessed<'_>], group: &[usize], window_us: i64, rule: Rule, sets: &mut Links) {
     let start = |index: usize| unique.get(index).map_or(Timestamp(0), |witnessed| witnessed.observation.ts);
     let mut sightings: Vec<_> = group.iter().map(|index| (start(*index), *index)).collect();
     sightings.sort_unstable();
@@ -275,12 +367,12 @@ fn join_in_time(unique: &[Witnessed<'_>], group: &[usize], window_us: i64, sets:
         if let [(earlier, a), (later, b)] = pair
             && later.0 - earlier.0 <= window_us
         {
-            sets.join(*a, *b);
+            sets.join(*a, *b, rule);
         }
     }
 }
 
-fn join_response_ids(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, sets: &mut DisjointSets) {
+fn join_response_ids(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, sets: &mut Links) {
     let mut by_id: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, witnessed) in unique.iter().enumerate().filter(|(index, _)| counted(index)) {
         if let Some(id) = witnessed.observation.response_id.as_deref() {
@@ -288,11 +380,11 @@ fn join_response_ids(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool,
         }
     }
     for group in by_id.into_values() {
-        join_in_time(unique, &group, RESPONSE_ID_WINDOW_US, sets);
+        join_in_time(unique, &group, RESPONSE_ID_WINDOW_US, Rule::ResponseId, sets);
     }
 }
 
-fn join_gateway_ids(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, sets: &mut DisjointSets) {
+fn join_gateway_ids(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, sets: &mut Links) {
     let mut by_id: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
     for (index, witnessed) in unique.iter().enumerate().filter(|(index, _)| counted(index)) {
         let observation = witnessed.observation;
@@ -303,6 +395,6 @@ fn join_gateway_ids(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, 
         }
     }
     for group in by_id.into_values() {
-        join_in_time(unique, &group, LINK_WINDOW_US, sets);
+        join_in_time(unique, &group, LINK_WINDOW_US, Rule::GatewayId, sets);
     }
 }

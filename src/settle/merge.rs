@@ -7,13 +7,38 @@ use std::cmp::Reverse;
 use super::count::Witnessed;
 use crate::model::{Call, Observation, Outcome, RecordId, Tags, Usage, UsageStatus, Witness, fingerprint};
 
-/// Merges the witnesses of one call.
-pub fn merge(witnesses: &[Witnessed<'_>]) -> Call {
+/// The witnesses in the order in which they speak for tokens, status and place.
+pub fn ranked<'b, 'a>(witnesses: &'b [Witnessed<'a>]) -> Vec<&'b Witnessed<'a>> {
     let mut ranked: Vec<&Witnessed<'_>> = witnesses.iter().collect();
     ranked.sort_by_key(|witnessed| {
         let observation = witnessed.observation;
         (observation.witness, observation.usage.is_empty(), Reverse(witnessed.depth), observation.observation_id)
     });
+    ranked
+}
+
+/// Who speaks for attribution, the application first, each with the spans around it.
+pub fn voices<'a>(ranked: &[&Witnessed<'a>]) -> Vec<&'a Observation> {
+    let around = |witnessed: &&Witnessed<'a>| {
+        std::iter::once(witnessed.observation).chain(witnessed.context.iter().copied()).collect::<Vec<_>>()
+    };
+    ranked.iter().rev().flat_map(around).collect()
+}
+
+/// Who speaks for latency as the caller saw it: the application before the gateway, the outermost span of each first.
+pub fn callers<'a>(speakers: &[&'a Observation]) -> Vec<&'a Observation> {
+    let asks = |speaker: &&Observation| matches!(speaker.witness, Witness::Client | Witness::Gateway);
+    speakers.iter().rev().copied().filter(asks).collect()
+}
+
+/// Who speaks for latency as the provider saw it.
+pub fn providers<'a>(speakers: &[&'a Observation]) -> Vec<&'a Observation> {
+    speakers.iter().copied().filter(|speaker| speaker.witness <= Witness::ProviderLog).collect()
+}
+
+/// Merges the witnesses of one call.
+pub fn merge(witnesses: &[Witnessed<'_>]) -> Call {
+    let ranked = ranked(witnesses);
     let speakers: Vec<&Observation> = ranked.iter().map(|witnessed| witnessed.observation).collect();
     let text = |field: fn(&Observation) -> &Option<String>| speakers.iter().find_map(|speaker| field(speaker).clone());
     let (usage, usage_status) = usage(&speakers);
@@ -136,23 +161,15 @@ fn status(speakers: &[&Observation]) -> Status {
 }
 
 fn latency(call: &mut Call, speakers: &[&Observation]) {
-    let provider = |speaker: &&&Observation| speaker.witness <= Witness::ProviderLog;
-    call.provider_duration_ms = speakers.iter().filter(provider).find_map(|speaker| speaker.duration_ms);
-    call.provider_ttft_ms = speakers.iter().filter(provider).find_map(|speaker| speaker.ttft_ms);
-    // As the caller saw it: the application before the gateway, the outermost span of each first.
-    let callers =
-        || speakers.iter().rev().filter(|speaker| matches!(speaker.witness, Witness::Client | Witness::Gateway));
-    call.duration_ms = callers().find_map(|speaker| speaker.duration_ms);
-    call.ttft_ms = callers().find_map(|speaker| speaker.ttft_ms);
+    let (providers, callers) = (providers(speakers), callers(speakers));
+    call.provider_duration_ms = providers.iter().find_map(|speaker| speaker.duration_ms);
+    call.provider_ttft_ms = providers.iter().find_map(|speaker| speaker.ttft_ms);
+    call.duration_ms = callers.iter().find_map(|speaker| speaker.duration_ms);
+    call.ttft_ms = callers.iter().find_map(|speaker| speaker.ttft_ms);
 }
 
 fn attribution(call: &mut Call, ranked: &[&Witnessed<'_>]) {
-    // Ranked has the provider first; attribution wants the application first, each with the spans around it.
-    let voices: Vec<&Observation> = ranked
-        .iter()
-        .rev()
-        .flat_map(|witnessed| std::iter::once(witnessed.observation).chain(witnessed.context.iter().copied()))
-        .collect();
+    let voices = voices(ranked);
     let text = |field: fn(&Observation) -> &Option<String>| voices.iter().find_map(|voice| field(voice).clone());
     call.service = text(|o| &o.service);
     call.environment = text(|o| &o.environment);

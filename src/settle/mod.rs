@@ -3,6 +3,7 @@
 
 mod attempts;
 mod count;
+mod explain;
 mod link;
 mod merge;
 mod slices;
@@ -12,14 +13,15 @@ mod twins;
 
 use std::sync::Arc;
 
-pub use count::LINK_WINDOW_US;
+pub use count::{LINK_WINDOW_US, LeftOut, Rule};
+pub use explain::{CallExplained, Explanation, Figure, Joined, Seen, explain};
 pub use link::{LinkKey, group, link_keys, offered_keys, sought_keys};
 pub use slices::{News, Slices, slices};
 
 use crate::attribution::Attribution;
 use crate::catalog::{Catalog, ModelIdentity, ModelQuery};
 use crate::model::{Call, Observation, Outcome, RecordId, Timestamp, UsageStatus};
-use crate::pricing::{PriceBook, PriceQuery};
+use crate::pricing::{PriceBook, PriceQuery, Priced};
 
 /// What settling needs to know beside the observations.
 #[derive(Debug)]
@@ -47,13 +49,10 @@ pub struct Settled {
 pub fn settle(observations: &[Arc<Observation>], rules: &Rules, settled_at: Timestamp) -> Vec<Settled> {
     let unique = count::unique(observations);
     let (mut calls, members): (Vec<_>, Vec<_>) = count::calls(&unique)
+        .calls
         .into_iter()
         .map(|witnesses| {
-            let mut call = merge::merge(&witnesses);
-            let identity = identify(&mut call, &witnesses, rules);
-            rules.attribution.attribute(&mut call);
-            price(&mut call, &identity, rules);
-            call.settled_at = settled_at;
+            let call = one_call(&witnesses, rules, settled_at).call;
             let mut members: Vec<_> = witnesses.iter().map(|witness| witness.observation.observation_id).collect();
             members.sort_unstable();
             ((call, attempts::chains(&witnesses)), members)
@@ -64,6 +63,21 @@ pub fn settle(observations: &[Arc<Observation>], rules: &Rules, settled_at: Time
         calls.into_iter().zip(members).map(|((call, _), members)| Settled { call, members }).collect();
     settled.sort_by_key(|settled| (settled.call.ts, settled.call.call_id));
     settled
+}
+
+/// A call, and how it came to its price.
+struct OneCall {
+    call: Call,
+    priced: Priced,
+}
+
+fn one_call(witnesses: &[count::Witnessed<'_>], rules: &Rules, settled_at: Timestamp) -> OneCall {
+    let mut call = merge::merge(witnesses);
+    let identity = identify(&mut call, witnesses, rules);
+    rules.attribution.attribute(&mut call);
+    let priced = price(&mut call, &identity, rules);
+    call.settled_at = settled_at;
+    OneCall { call, priced }
 }
 
 fn identify(call: &mut Call, witnesses: &[count::Witnessed<'_>], rules: &Rules) -> ModelIdentity {
@@ -84,7 +98,7 @@ fn identify(call: &mut Call, witnesses: &[count::Witnessed<'_>], rules: &Rules) 
     identity
 }
 
-fn price(call: &mut Call, identity: &ModelIdentity, rules: &Rules) {
+fn price(call: &mut Call, identity: &ModelIdentity, rules: &Rules) -> Priced {
     // A request that the provider refused is not billed; of a cancelled one nobody knows.
     let refused = matches!(
         call.outcome,
@@ -106,7 +120,8 @@ fn price(call: &mut Call, identity: &ModelIdentity, rules: &Rules) {
     });
     call.list_cost = priced.list_cost;
     call.cost = priced.cost;
-    call.currency = priced.currency.map(|currency| currency.to_string());
+    call.currency = priced.currency.as_ref().map(|currency| currency.to_string());
     call.cost_status = priced.status;
     call.rate_ids = priced.rate_ids.iter().map(ToString::to_string).collect();
+    priced
 }

@@ -272,3 +272,24 @@ fn tries_of_one_request_are_numbered_after_failed_ones_only() {
     let counted = Observation { tags: [("attempted_retries".into(), "2".into())].into(), ..elsewhere };
     assert_eq!(tries(vec![named(span("a", 0, throttled)), named(counted)]), [1, 3]);
 }
+
+#[test]
+fn what_a_gateway_answers_by_itself_is_no_call_of_the_client_either() {
+    let (usage, usage_status) = measured(10, 5);
+    let span = |name: &str, parent: Option<&str>, witness| Observation {
+        trace_id: Some("t".into()),
+        span_id: Some(name.into()),
+        parent_span_id: parent.map(str::to_owned),
+        usage,
+        usage_status,
+        ..observation(name, witness)
+    };
+    let app = || span("app", Some("agent"), Witness::Client);
+    let hit = || span("hit", Some("server"), Witness::NotACall);
+    let around = || [span("agent", None, Witness::Context), span("server", Some("app"), Witness::Context)];
+    assert_eq!(run([vec![app(), hit()], around().to_vec()].concat()), []);
+    // Refused once and then let through: the client's span is a witness of what reached the provider.
+    let sent = span("sent", Some("server"), Witness::Gateway);
+    let calls = run([vec![app(), hit(), sent], around().to_vec()].concat());
+    assert_eq!((calls.len(), calls[0].members.len()), (1, 2));
+}

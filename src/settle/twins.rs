@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::count::Witnessed;
-use super::link::{DisjointSets, LinkKey, hashed};
+use super::count::{Links, Rule, Witnessed};
+use super::link::{LinkKey, hashed};
 use crate::model::{Observation, Outcome, Witness};
 
 /// Two instrumentations see one call begin within this time: they sit in one process, one inside the other.
@@ -33,7 +33,7 @@ fn kin(observation: &Observation) -> Option<(&str, Outcome)> {
 }
 
 /// Joins those that are nearest to each other, both ways: of several calls that fail at once none is joined to two.
-pub fn join_twins(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, sets: &mut DisjointSets) {
+pub fn join_twins(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, sets: &mut Links) {
     let mut families: BTreeMap<(&str, Outcome), Vec<usize>> = BTreeMap::new();
     for (index, witnessed) in unique.iter().enumerate().filter(|(index, _)| counted(index)) {
         if let Some(kin) = kin(witnessed.observation) {
@@ -52,11 +52,11 @@ pub fn join_twins(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, se
             }
         }
     }
-    pairs.into_iter().for_each(|(a, b)| sets.join(a, b));
+    pairs.into_iter().for_each(|(a, b)| sets.join(a, b, Rule::Twin));
 }
 
 /// The place in the family of the span that may be the same call as the one at `at` and begins nearest to it.
-fn nearest(unique: &[Witnessed<'_>], family: &[usize], at: usize, sets: &mut DisjointSets) -> Option<usize> {
+fn nearest(unique: &[Witnessed<'_>], family: &[usize], at: usize, sets: &mut Links) -> Option<usize> {
     let own = *family.get(at)?;
     let span = |index: usize| unique.get(index).map(|witnessed| witnessed.observation);
     let this = span(own)?;

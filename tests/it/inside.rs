@@ -86,7 +86,7 @@ impl Inside {
         let (http_at, grpc_at) = (address(&http), address(&grpc));
         tasks.spawn(serve_http(receiver.clone(), http, cancel.clone().cancelled_owned()));
         tasks.spawn(serve_grpc(receiver, grpc, cancel.clone().cancelled_owned()));
-        let engine = Engine::new(Limits { time: QUERY_TIME, ..Limits::default() }).unwrap();
+        let engine = Engine::new(Limits { time: QUERY_TIME, ..Limits::default() }, rules()).unwrap();
         let client = reqwest::Client::new();
         Self { store, journal, meter, clock, engine, http: http_at, grpc: grpc_at, client, tasks, cancel }
     }

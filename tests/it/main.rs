@@ -20,6 +20,7 @@ mod cli;
 mod crash;
 mod damage;
 mod demo;
+mod evidence;
 mod faults;
 mod faulty_store;
 mod formats;

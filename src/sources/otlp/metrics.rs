@@ -5,7 +5,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, NumberDataPoint, metric::Data, number_data_point};
 
-use crate::model::{Normalized, ProviderMetric, RecordRef, Reject, Tags, Timestamp, fingerprint, platform};
+use crate::model::{Normalized, ProviderMetric, RecordId, RecordRef, Reject, Tags, Timestamp, fingerprint, platform};
 
 use super::attribution::service_of;
 use super::config::OtlpConfig;
@@ -138,6 +138,7 @@ fn row(
     dimensions.insert("temporality".to_owned(), kind.to_owned());
     // The whole attribute list makes a series; the parts that are dropped still keep two series apart.
     let series = series(&attributes, resource);
+    dimensions.insert("series".to_owned(), RecordId(series).to_string());
     let times = [point.start.to_le_bytes(), point.end.to_le_bytes()].concat();
     let total: Option<f64> = plain(point.total);
     let count = point.count.and_then(|n| n.to_string().parse::<f64>().ok());
