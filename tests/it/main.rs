@@ -33,3 +33,4 @@ mod samples;
 mod set_aside;
 mod twice;
 mod upkeep;
+mod witnesses;

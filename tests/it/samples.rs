@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::crash::Rng;
 use crate::harness::{Place, QUICK, Server, files_below};
+use crate::witnesses::Logged;
 
 /// Sums that a case of captured requests is judged by.
 const CORE: [&str; 4] = ["calls", "failed_calls", "input_tokens", "output_tokens"];
@@ -235,10 +237,14 @@ fn cases(folder: &Path) -> Vec<Case> {
 
 fn post_all(server: &Server<'_>, cases: &[Case]) {
     for (signal, path) in cases.iter().flat_map(|case| &case.payloads) {
-        let body = std::fs::read(path).unwrap();
-        let reply = server.post(&format!("/v1/{signal}"), &[("content-type", "application/x-protobuf")], body).unwrap();
-        assert_eq!((reply.status, reply.body.len()), (200, 0), "{}: {}", path.display(), reply.text());
+        post(server, signal, path);
     }
+}
+
+fn post(server: &Server<'_>, signal: &str, path: &Path) {
+    let body = std::fs::read(path).unwrap();
+    let reply = server.post(&format!("/v1/{signal}"), &[("content-type", "application/x-protobuf")], body).unwrap();
+    assert_eq!((reply.status, reply.body.len()), (200, 0), "{}: {}", path.display(), reply.text());
 }
 
 type Sums = BTreeMap<&'static str, Option<i64>>;
@@ -320,9 +326,75 @@ fn captured_requests_of_real_clients_are_counted_right() {
 
     // Sent again, everything stays as it is.
     post_all(&server, &cases);
-    let again = measure(&server, &cases);
-    let changed: Vec<_> =
-        cases.iter().zip(sums.iter().zip(&again)).filter(|(_, (a, b))| a != b).map(|(case, _)| &case.name).collect();
-    assert!(changed.is_empty(), "a second delivery changes {changed:?}");
+    let unchanged = |sums: &[Sums], how: &str| {
+        let again = measure(&server, &cases);
+        let pairs = cases.iter().zip(sums.iter().zip(&again));
+        let changed: Vec<_> = pairs.filter(|(_, (a, b))| a != b).map(|(case, _)| &case.name).collect();
+        assert!(changed.is_empty(), "{how} changes {changed:?}");
+    };
+    unchanged(&sums, "a second delivery");
     server.stop();
+}
+
+/// Requests of all clients mixed, parents after children: the sums are those of the order in which they were sent.
+#[test]
+fn captured_requests_in_any_order_are_counted_the_same() {
+    let Some(folder) = folder("otlp") else { return };
+    let cases = cases(&folder);
+    for seed in [1, 2] {
+        let place = Place::new();
+        let server = place.serve_with(QUICK, &[]);
+        let mut payloads: Vec<_> = cases.iter().flat_map(|case| &case.payloads).cloned().collect();
+        let mut rng = Rng::new(seed, 0);
+        for last in (1..payloads.len()).rev() {
+            payloads.swap(last, usize::try_from(rng.below(last as u64 + 1)).unwrap());
+        }
+        for (signal, path) in &payloads {
+            post(&server, signal, path);
+        }
+        let end = Instant::now() + SETTLED;
+        let wrong = loop {
+            let sums = measure(&server, &cases);
+            let pairs = cases.iter().zip(&sums).filter(|(case, sums)| !is_right(case, sums, &CORE));
+            let wrong: Vec<_> = pairs.map(|(case, sums)| format!("{}: {sums:?}", case.name)).collect();
+            if wrong.is_empty() || Instant::now() > end {
+                break wrong;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        };
+        println!("seed {seed}: {} of {} cases right", cases.len() - wrong.len(), cases.len());
+        assert!(wrong.is_empty(), "seed {seed}: {}", wrong.join("\n"));
+        server.stop();
+    }
+}
+
+/// A captured request to a cloud whose own log can be written from what is known about it.
+pub struct CloudCall {
+    pub name: String,
+    pub traces: Vec<Vec<u8>>,
+    pub at_bedrock: bool,
+    pub logged: Logged,
+}
+
+/// All captured cases of one call to Bedrock or Azure, if there are samples.
+pub fn captured_cloud_calls() -> Option<Vec<CloudCall>> {
+    let one = |case: Case| {
+        let [call] = case.expected["calls"].as_array()?.as_slice() else { return None };
+        let at_bedrock = call["platform"] == "aws.bedrock";
+        let tokens = ["input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens"]
+            .map(|name| call[name].as_u64().unwrap_or(0));
+        let answered = call["outcome"] == "ok";
+        let logged = Logged {
+            request_id: call["provider_request_id"].as_str()?.to_owned(),
+            start_us: 0,
+            model: call["request_model"].as_str()?.to_owned(),
+            tokens: answered.then_some(tokens),
+            error: (!answered).then_some("ThrottlingException"),
+        };
+        let traces = case.payloads.iter().filter(|(signal, _)| *signal == "traces");
+        let traces = traces.map(|(_, path)| std::fs::read(path).unwrap()).collect();
+        let known = at_bedrock || call["platform"] == "azure.ai.openai";
+        known.then_some(CloudCall { name: case.name, traces, at_bedrock, logged })
+    };
+    Some(cases(&folder("otlp")?).into_iter().filter_map(one).collect())
 }

@@ -15,6 +15,8 @@ use std::time::Duration;
 use polymeter::model::Timestamp;
 use serde_json::Value;
 
+pub use rng::Rng;
+
 use call::{Call, ROLE, SOURCES};
 use rounds::{POINTS, Rounds};
 use truth::{Differences, ROWS};
