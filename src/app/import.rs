@@ -74,8 +74,8 @@ pub struct ImportOptions {
     pub data: String,
     /// Name of the source in `witnesses`; the kind by default.
     pub source: Option<String>,
-    /// Principal to team.
-    pub principals: BTreeMap<String, String>,
+    /// Principal to team, where a configuration says it.
+    pub principals: Option<BTreeMap<String, String>>,
     /// What Azure deployments are.
     pub azure: AzureConfig,
     /// What is kept for how long.
@@ -124,7 +124,8 @@ async fn run(options: ImportOptions, set_aside: Option<&[Quarantined]>) -> anyho
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let before = Tables::open(&store).await?;
     let (writer, _writer_lock) = writer(&store, &clock)?;
-    let journal = Journal::open(&store, &writer, None).await?;
+    let journal = Tables::journal(&store, &writer, None).await?;
+    rules::keep(&store, options.principals.as_ref()).await?;
     let rules = rules::rules(&store, options.principals.clone()).await?;
     let settling = Settling {
         settler: Settler::new(&store, before.clone(), options.retention, LEASE),

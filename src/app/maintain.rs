@@ -46,6 +46,7 @@ async fn give_back(settler: &mut Settler) -> anyhow::Result<()> {
 /// There is no store, or it fails.
 pub async fn maintain(options: StoreOptions, retention: Retention) -> anyhow::Result<()> {
     let (mut settler, rules) = open(&options, retention).await?;
+    rules::keep(&existing_store(&options.data).await?, options.principals.as_ref()).await?;
     take_role(&mut settler).await?;
     let report = settle_and_tidy(&mut settler, &rules).await;
     give_back(&mut settler).await?;
@@ -55,9 +56,13 @@ pub async fn maintain(options: StoreOptions, retention: Retention) -> anyhow::Re
 }
 
 async fn settle_and_tidy(settler: &mut Settler, rules: &Arc<Rules>) -> Result<UpkeepReport, PipelineError> {
-    let now = SystemClock.now();
-    while let Portion::Settled(_) = settler.settle_portion(SETTLE_ROWS, now, HOT_US, rules, false).await? {}
-    settler.upkeep(now, usize::MAX).await
+    // Up to what is there now: with traffic there is always more.
+    let heads = settler.journal_heads().await?;
+    while !settler.covers(&heads).await? {
+        let now = SystemClock.now();
+        let Portion::Settled(_) = settler.settle_portion(SETTLE_ROWS, now, HOT_US, rules, false).await? else { break };
+    }
+    settler.upkeep(SystemClock.now(), usize::MAX).await
 }
 
 /// Computes a range again from the archive and compares it with the ledger.
@@ -97,6 +102,7 @@ pub async fn resettle(options: StoreOptions, range: Interval, json: bool, yes: b
     if !yes && !confirmed()? {
         bail!("nothing was changed; say --yes to replace them");
     }
+    rules::keep(&existing_store(&options.data).await?, options.principals.as_ref()).await?;
     take_role(&mut settler).await?;
     let progress = Progress::new("resettled", range);
     let done = settler.resettle(range, &rules, SystemClock.now(), |at| progress.reach(at)).await;

@@ -34,8 +34,8 @@ const HOT_US: i64 = 15 * MINUTE_US;
 pub struct StoreOptions {
     /// Data location.
     pub data: String,
-    /// Principal to team.
-    pub principals: BTreeMap<String, String>,
+    /// Principal to team, where a configuration says it.
+    pub principals: Option<BTreeMap<String, String>>,
 }
 
 /// Opens a store that must be there already.

@@ -17,7 +17,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::collect::otlp_server::{Receiver, serve_grpc, serve_http};
 use crate::config::{Config, FormatConfig, SourceConfig};
 use crate::journal::Journal;
-use crate::pipeline::{Ingest, Meter, MeterOptions, OtlpSink, TailOptions, tail_source};
+use crate::pipeline::{Ingest, Meter, MeterOptions, OtlpSink, Tables, TailOptions, tail_source};
 use crate::query::{Engine, Limits, NamedQueries};
 use crate::serve::{ApiState, serve_api};
 use crate::sources::LogFormat;
@@ -72,9 +72,10 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
     let listeners = Listeners::bind(&config).await?;
     demo::prepare(&store, options.demo).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    rules::keep(&store, config.principals.as_ref()).await?;
     let rules = rules::rules(&store, config.principals.clone()).await?;
     let (commits, inbox) = mpsc::unbounded_channel();
-    let journal = Journal::open(&store, &config.writer, Some(commits)).await?;
+    let journal = Tables::journal(&store, &config.writer, Some(commits)).await?;
     let meter_options = MeterOptions {
         settles: config.settles,
         settle_every: config.settle_every,

@@ -29,8 +29,8 @@ pub struct SqlOptions {
     pub data: String,
     /// Form of the answer.
     pub format: SqlFormat,
-    /// Principal to team.
-    pub principals: BTreeMap<String, String>,
+    /// Principal to team, where a configuration says it.
+    pub principals: Option<BTreeMap<String, String>>,
 }
 
 /// Answers the statement on standard output.

@@ -26,7 +26,7 @@ impl Place {
     fn read(self) -> anyhow::Result<(StoreOptions, Option<Config>)> {
         telemetry::init("warn", LogFormat::Text, None);
         let config = load(self.config.as_ref())?;
-        let principals = config.as_ref().map(|config| config.principals.clone()).unwrap_or_default();
+        let principals = config.as_ref().and_then(|config| config.principals.clone());
         Ok((StoreOptions { data: self.data, principals }, config))
     }
 

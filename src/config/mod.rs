@@ -58,7 +58,7 @@ pub struct Config {
     /// Followed sources.
     pub sources: Vec<SourceConfig>,
     /// Principal (or IAM role name, or key alias) to team.
-    pub principals: BTreeMap<String, String>,
+    pub principals: Option<BTreeMap<String, String>>,
 }
 
 /// A followed source.
@@ -106,7 +106,7 @@ impl Default for Config {
             log_level: "warn,polymeter=info".to_owned(),
             traces_endpoint: None,
             sources: Vec::new(),
-            principals: BTreeMap::new(),
+            principals: None,
         }
     }
 }

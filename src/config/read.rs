@@ -74,7 +74,7 @@ pub fn read(text: &str) -> Result<Config, Vec<String>> {
         if let Some(principals) = section.table.get("principals") {
             let read = principals.clone().try_into();
             match read {
-                Ok(read) => config.principals = read,
+                Ok(read) => config.principals = Some(read),
                 Err(_) => section.problem("principals", "must be a table of principal = \"team\""),
             }
         }

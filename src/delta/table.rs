@@ -164,11 +164,19 @@ impl Table {
     /// The store fails or the log is damaged.
     pub async fn refresh(&mut self) -> Result<(), DeltaError> {
         let Err(error) = self.inner.update_state().await else { return Ok(()) };
-        // As when it is opened: a process that runs must not need a restart for that.
-        if !set_aside_pointer(&self.store, self.name).await? {
-            return Err(self.failed(error));
-        }
-        self.inner.update_state().await.map_err(|source| self.failed(source))
+        warn!(table = self.name, error = %error, "the log can't be followed and is read anew");
+        self.load_anew().await
+    }
+
+    /// Reads the newest version without what was read before: entries that it was read through may be gone, and a damaged
+    /// pointer to the last checkpoint must not make a restart necessary.
+    pub(super) async fn load_anew(&mut self) -> Result<(), DeltaError> {
+        let missing = || DeltaError::Delta {
+            table: self.name,
+            source: Box::new(DeltaTableError::Generic("the table is gone".to_owned())),
+        };
+        self.inner = Self::open(&self.store, self.name).await?.ok_or_else(missing)?.inner;
+        Ok(())
     }
 
     /// Moves to an older version.

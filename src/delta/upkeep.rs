@@ -54,6 +54,8 @@ impl Table {
     /// The store fails.
     pub async fn remove_old(&mut self, keep: LogUpkeep, pinned: &[u64]) -> Result<Removed, DeltaError> {
         let age = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        // The state in hand may have been read through entries and checkpoints that leave now.
+        self.load_anew().await?;
         let cutoff = SystemClock.now().0 / 1000 - age(keep.keep_log);
         let oldest = pinned.iter().copied().min().unwrap_or(u64::MAX).min(self.version());
         let log = self.inner.log_store();

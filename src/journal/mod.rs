@@ -22,7 +22,7 @@ pub use encode::JournalObject;
 pub use follow::Follower;
 pub use inspect::{ObjectSummary, WriterSummary, inspect, inspect_object};
 pub use positions::Positions;
-pub use read::{Missing, make_durable, read_tail, writers};
+pub use read::{Missing, heads, make_durable, read_tail, writers};
 pub use trim::trim;
 pub use writer::Journal;
 

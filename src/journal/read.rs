@@ -138,6 +138,15 @@ pub async fn writers(store: &Store) -> Result<BTreeSet<String>, JournalError> {
     Ok(listed.common_prefixes.iter().filter_map(|prefix| Some(prefix.filename()?.to_owned())).collect())
 }
 
+/// The highest number of each writer in the journal.
+///
+/// # Errors
+/// The store can't be listed.
+pub async fn heads(store: &Store) -> Result<Tail, JournalError> {
+    // Listed in order, so that the last of a writer stays.
+    Ok(list(store).await?.into_iter().map(|object| (object.writer, object.sequence)).collect())
+}
+
 /// What to do about objects that are neither in the journal nor covered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {

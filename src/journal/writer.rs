@@ -43,17 +43,26 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the writer `writer` and continues behind its newest object. Every commit is also sent to `commits`, if
-    /// there is somebody to follow them.
+    /// Opens the writer `writer` and continues behind its newest object and behind `settled`, the highest number that
+    /// the tables know of it. Every commit is also sent to `commits`, if there is somebody to follow them.
     ///
     /// # Errors
     /// The store can't be listed or read.
     pub async fn open(
         store: &Store,
         writer: &str,
+        settled: u64,
         commits: Option<mpsc::UnboundedSender<Commit>>,
     ) -> Result<Self, JournalError> {
-        let (sequence, state) = newest_of(store, writer).await?;
+        let (newest, state) = newest_of(store, writer).await?;
+        if newest < settled {
+            // A number that the tables cover would be taken for settled and never be looked at.
+            warn!(
+                journal.writer = writer,
+                newest, settled, "objects of the journal were removed, continuing behind the tables"
+            );
+        }
+        let sequence = newest.max(settled);
         let (requests, inbox) = mpsc::channel(1024);
         let writer: Arc<str> = writer.into();
         let positions = Arc::new(state.positions.clone());

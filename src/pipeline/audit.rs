@@ -149,8 +149,7 @@ impl Settler {
         let (mut replace, mut files) = (BTreeSet::new(), Vec::new());
         let ahead = self.ahead_of_ledger().await?;
         let floor = self.tables.archive.floor().await?;
-        let days = self.days()?;
-        let filled = range.slices().filter(|start| days.contains(&start.day().to_string())).collect();
+        let filled = self.filled(range)?;
         for run in self.runs(&filled, self.slices_at_once()?).await? {
             progress(run.from);
             let within = Interval { from: run.from, to: run.to.min(horizon) };
@@ -183,17 +182,18 @@ impl Settler {
         Ok((audit, replace, files))
     }
 
-    /// The days that may hold calls: those of the files, and their neighbours, whose witnesses may lie in them.
-    fn days(&self) -> Result<BTreeSet<String>, PipelineError> {
+    /// The slices of `range` that may hold calls: those of the days of files, and of their neighbours, whose witnesses may
+    /// lie in them.
+    pub(super) fn filled(&self, range: Interval) -> Result<BTreeSet<Timestamp>, PipelineError> {
         let tables = [self.tables.calls.table(), self.tables.archive.table()];
         let mut days = BTreeSet::new();
-        for file in tables.map(|table| table.files().map_err(LedgerError::from)) {
-            for file in file? {
-                let Some(day) = Timestamp::parse(&format!("{}T12:00:00Z", file.day())) else { continue };
-                days.extend([-24, 0, 24].map(|hours| day.plus(hours * HOUR_US).day().to_string()));
-            }
+        for files in tables.map(|table| table.files().map_err(LedgerError::from)) {
+            let starts = files?.into_iter().filter_map(|file| Timestamp::parse(&format!("{}T00:00:00Z", file.day())));
+            days.extend(starts.flat_map(|day| [-24, 0, 24].map(|hours| day.plus(hours * HOUR_US))));
         }
-        Ok(days)
+        let day =
+            |start: Timestamp| Interval { from: start.max(range.from), to: start.plus(24 * HOUR_US).min(range.to) };
+        Ok(days.into_iter().map(day).filter(|day| day.from < day.to).flat_map(|day| day.slices()).collect())
     }
 
     /// What the archive holds and the ledger does not cover yet, because a settle is under way or was interrupted.
@@ -271,7 +271,9 @@ fn compare(ledger: &[Call], computed: &BTreeMap<Timestamp, Vec<Call>>) -> (Audit
 
 fn columns_that_differ(old: &Call, new: &Call) -> Vec<String> {
     // When it was settled, and which of its copies was read first, is no part of what it says.
-    let old = Call { settled_at: new.settled_at, observed_at: new.observed_at, ..old.clone() };
+    // Rows that are older than a column have nothing in it.
+    let attempt = old.attempt.or(new.attempt);
+    let old = Call { settled_at: new.settled_at, observed_at: new.observed_at, attempt, ..old.clone() };
     if old == *new {
         return Vec::new();
     }

@@ -49,8 +49,9 @@ pub async fn compute(
     let within = Interval { from: run.from, to: run.to.min(scope.horizon) };
     let around = run.widened(MARGIN_US);
     let observations: Vec<Arc<Observation>> = tables.archive.read(around).await?.into_iter().map(Arc::new).collect();
-    let (floor, horizon) = (tables.archive.floor().await?, scope.horizon);
-    let existing = if around.from < floor { Some(tables.calls.read(within).await?) } else { None };
+    let floor = tables.archive.floor().await?;
+    // Also what lies beside the run: a late witness may belong to a call there.
+    let existing = if around.from < floor { Some(tables.calls.read(around).await?) } else { None };
     let passing: BTreeSet<Timestamp> = scope.passing.iter().filter(|start| run.contains(**start)).copied().collect();
     let work = move || {
         let mut keys = RecentKeys::default();
@@ -61,9 +62,8 @@ pub async fn compute(
             None => slices(observations, within, &news, &rules, now),
             Some(existing) => beyond_archive(observations, existing, within, &news, &rules, now),
         };
-        if within.to == horizon {
-            shared.iter().filter(|o| straddling.contains(&o.observation_id)).for_each(|o| keys.add(o));
-        }
+        // Also of a run that ends before the horizon: a call of its last minutes may reach over it.
+        shared.iter().filter(|o| straddling.contains(&o.observation_id)).for_each(|o| keys.add(o));
         touched.extend(passing);
         let calls = calls.into_iter().filter(|(start, _)| touched.contains(start)).collect();
         Computed { slices: touched, calls, keys, absorbed }
@@ -103,7 +103,7 @@ fn beyond_archive(
         call.tags.insert(LATE_TAG.to_owned(), "true".to_owned());
     }
     let mut calls: BTreeMap<Timestamp, Vec<Call>> = BTreeMap::new();
-    for call in existing.into_iter().chain(added) {
+    for call in existing.into_iter().filter(|call| within.contains(call.ts)).chain(added) {
         calls.entry(call.ts.floor(SLICE_US)).or_default().push(call);
     }
     for calls in calls.values_mut() {

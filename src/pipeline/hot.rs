@@ -120,25 +120,28 @@ impl HotSet {
         for observation in archived {
             hot.insert(Member { observation, standing: Standing::Hot, settled: true });
         }
-        hot.settled(horizon, room, rules, None, |_| true);
+        // Nothing is held before anything is forgotten.
+        let _ = hot.settled(horizon, room, rules, &HashSet::new(), |_| true);
         hot
     }
 
-    /// After a settle up to `horizon`: `is_settled` tells which observations it saw, `absorbed` (if the settle was ours)
-    /// which of the new ones became witnesses of calls in the ledger. Forgets what lies too far before the horizon to be
-    /// linked to later calls, and earlier if there is no `room`: of that only the keys are kept.
+    /// After a settle up to `horizon`: `is_settled` tells which observations it saw, `alone` which of those our own settle
+    /// took from the journal without finding them part of a call in the ledger. Forgets what lies too far before the
+    /// horizon to be linked to later calls, and earlier if there is no `room`: of that only the keys are kept. True if
+    /// something is held that another process settled: only the store knows what became of it.
     pub fn settled(
         &mut self,
         horizon: Option<Timestamp>,
         room: usize,
         rules: &Rules,
-        absorbed: Option<&HashSet<RecordId>>,
+        alone: &HashSet<RecordId>,
         is_settled: impl Fn(&Observation) -> bool,
-    ) {
+    ) -> bool {
         let oldest = horizon.map(|horizon| horizon.plus(-MARGIN_US));
         let cut = horizon.map(|horizon| self.cut(horizon, room));
         let groups = std::mem::take(&mut self.groups);
         let previous = self.horizon;
+        let mut unknown = false;
         let mut forgotten = std::mem::take(&mut self.forgotten);
         if let Some(oldest) = oldest {
             forgotten.forget_before(oldest);
@@ -149,8 +152,7 @@ impl HotSet {
             for member in group.members.iter_mut().filter(|member| !member.settled) {
                 member.settled = is_settled(&member.observation);
                 // Of what is held only the settle that took it in can tell; if that was another's, it stays held.
-                let absorbed = absorbed.is_none_or(|absorbed| absorbed.contains(&member.observation.observation_id));
-                if member.settled && !absorbed {
+                if member.settled && alone.contains(&member.observation.observation_id) {
                     released.insert(member.observation.observation_id);
                 }
             }
@@ -179,6 +181,7 @@ impl HotSet {
                     (false, false) if previous.is_none_or(|previous| observation.ts >= previous) => Standing::Hot,
                     (false, false) => Standing::New,
                 };
+                unknown |= settled && standing == Standing::Held;
                 if standing == Standing::InLedger && cut.is_some_and(|cut| observation.ts < cut) {
                     self.forgotten.add(&observation);
                 } else {
@@ -189,6 +192,7 @@ impl HotSet {
                 group.superseded = superseded;
             }
         }
+        unknown
     }
 
     /// The calls of the ledger that must not be shown, because they are shown from here.

@@ -13,6 +13,8 @@ mod power_tests;
 mod recent;
 mod role;
 mod settle;
+#[cfg(test)]
+mod settle_tests;
 mod tables;
 mod tail;
 

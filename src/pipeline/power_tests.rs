@@ -10,7 +10,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::util::display::array_value_to_string;
 use tokio::sync::mpsc;
 
-use super::{Meter, MeterOptions};
+use super::{Meter, MeterOptions, Tables};
 use crate::attribution::Attribution;
 use crate::catalog::Catalog;
 use crate::clock::ManualClock;
@@ -39,7 +39,7 @@ impl Process {
     async fn start(store: Store) -> Result<Self, String> {
         let rules = rules();
         let (commits, inbox) = mpsc::unbounded_channel();
-        let journal = Journal::open(&store, "w", Some(commits)).await.map_err(|error| format!("{error:?}"))?;
+        let journal = Tables::journal(&store, "w", Some(commits)).await.map_err(|error| format!("{error:?}"))?;
         let options = MeterOptions { settle_every: Duration::from_secs(3600), ..MeterOptions::default() };
         let (clock, writer) = (Arc::new(ManualClock::at(NOW)), Arc::clone(journal.writer()));
         let (own, brake) = (Some(writer), journal.brake());

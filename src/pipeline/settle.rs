@@ -41,7 +41,9 @@ pub struct Settled {
     pub horizon: Timestamp,
     /// Highest journal sequence that the ledger covers, of each writer in the tail.
     pub covered: Tail,
-    /// Observations of the tail that became witnesses of calls in the ledger.
+    /// Observations that this settle took from the journal; what else is covered another process settled.
+    pub own: HashSet<RecordId>,
+    /// Those of them that became witnesses of calls in the ledger.
     pub absorbed: HashSet<RecordId>,
 }
 
@@ -185,6 +187,7 @@ impl Settler {
         crash_point("settle.before_ledger");
         let mut marks = std::mem::take(&mut self.inherited);
         marks.extend(covered);
+        let based = self.tables.calls.table().version();
         let replaced = self.tables.calls.replace(&slices, files, horizon, &marks).await;
         if let Err(error) = replaced {
             // It is done all over from the start.
@@ -193,7 +196,8 @@ impl Settler {
         }
         self.left.clear();
         crash_point("settle.after_ledger");
-        self.remember(previous, horizon, keys, &tail, &absorbed);
+        self.remember(previous, based, horizon, keys, &tail, &absorbed);
+        let own = tail.iter().flat_map(|commit| &commit.rows.observations).map(|o| o.observation_id).collect();
         self.trimmable = trimmable;
         info!(settle.slices = slices.len(), settle.calls = calls, settle.horizon = %horizon, "settled");
         self.settles += 1;
@@ -203,7 +207,7 @@ impl Settler {
             let mark = self.tables.covered_of(&writer).await?;
             covered.insert(writer, mark);
         }
-        Ok(Settled { tables: self.tables.clone(), horizon, covered, absorbed })
+        Ok(Settled { tables: self.tables.clone(), horizon, covered, own, absorbed })
     }
 
     /// What can wait until the calls are shown: trims the journal and, now and then, does the upkeep. What fails here is
@@ -244,6 +248,27 @@ impl Settler {
         }
     }
 
+    /// Highest sequence of each writer in the journal.
+    ///
+    /// # Errors
+    /// The store can't be listed.
+    pub async fn journal_heads(&self) -> Result<Tail, PipelineError> {
+        Ok(journal::heads(&self.store).await?)
+    }
+
+    /// Whether the ledger in hand covers the journal up to `heads`.
+    ///
+    /// # Errors
+    /// The log can't be read.
+    pub async fn covers(&self, heads: &Tail) -> Result<bool, PipelineError> {
+        for (writer, head) in heads {
+            if self.tables.covered_of(writer).await? < *head {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Settles at most about `rows` rows of what the journal holds. `only_full` leaves a smaller rest to others.
     ///
     /// # Errors
@@ -279,7 +304,8 @@ impl Settler {
         rules: &Arc<Rules>,
     ) -> Result<Scope, PipelineError> {
         let mut passing: BTreeSet<Timestamp> = match previous {
-            Some(previous) => Interval { from: previous.floor(SLICE_US), to: horizon }.slices().collect(),
+            // After a clock was set right this may be decades, of which few days hold anything.
+            Some(previous) => self.filled(Interval { from: previous.floor(SLICE_US), to: horizon })?,
             None => BTreeSet::new(),
         };
         let mut disturbing: BTreeSet<Timestamp> = BTreeSet::new();
@@ -331,13 +357,15 @@ impl Settler {
     fn remember(
         &mut self,
         previous: Option<Timestamp>,
+        based: u64,
         horizon: Timestamp,
         fresh: RecentKeys,
         tail: &[Commit],
         absorbed: &HashSet<RecordId>,
     ) {
-        // Only with the keys before it is the new set complete.
-        let before = self.recent.take().filter(|recent| Some(recent.horizon) == previous);
+        // Only with the keys before it is the new set complete; another process may have settled more at that horizon.
+        let before = self.recent.take();
+        let before = before.filter(|recent| Some(recent.horizon) == previous && recent.version == based);
         let Some(Recent { mut keys, .. }) = before else { return };
         keys.merge(fresh);
         let from = horizon.plus(-MARGIN_US);

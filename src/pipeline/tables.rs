@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use tokio::sync::mpsc;
 
 use super::PipelineError;
 use crate::columns::Row;
-use crate::journal::{self, Commit, Tail};
+use crate::journal::{self, Commit, Journal, Tail};
 use crate::ledger::{Archive, Calls, LedgerError, SideTable, View, check_format, mark_format};
 use crate::model::{Call, MINUTE_US, Observation, ProviderMetric, Quarantined, Timestamp};
 use crate::store::Store;
@@ -38,6 +39,19 @@ impl Tables {
             quarantine: SideTable::open_or_create(store).await?,
             metrics: SideTable::open_or_create(store).await?,
         })
+    }
+
+    /// Opens the journal of a writer behind everything that the tables know of it.
+    ///
+    /// # Errors
+    /// The store fails, or it is newer than this program.
+    pub async fn journal(
+        store: &Store,
+        writer: &str,
+        commits: Option<mpsc::UnboundedSender<Commit>>,
+    ) -> Result<Journal, PipelineError> {
+        let settled = Self::open(store).await?.highest_of(writer).await?;
+        Ok(Journal::open(store, writer, settled, commits).await?)
     }
 
     /// Makes an older store one of this version: columns that it lacks are added.
@@ -89,6 +103,20 @@ impl Tables {
     pub async fn covered_of(&self, writer: &str) -> Result<u64, LedgerError> {
         let first_format = self.calls.basis().await?.is_some_and(|basis| basis.archive_1.is_some());
         if first_format { self.archive.watermark(writer).await } else { self.calls.watermark(writer).await }
+    }
+
+    /// Highest journal sequence of a writer that any table knows.
+    ///
+    /// # Errors
+    /// A log can't be read.
+    pub async fn highest_of(&self, writer: &str) -> Result<u64, LedgerError> {
+        let marks = [
+            self.calls.watermark(writer).await?,
+            self.archive.watermark(writer).await?,
+            self.quarantine.watermark(writer).await?,
+            self.metrics.watermark(writer).await?,
+        ];
+        Ok(marks.into_iter().max().unwrap_or(0))
     }
 
     /// Highest journal sequence of each writer that the ledger covers.

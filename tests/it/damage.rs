@@ -192,3 +192,20 @@ async fn a_second_process_under_the_same_name_stops_the_first() {
     client.assert_exact(&server, "both").await;
     server.stop().await;
 }
+
+/// The tables were restored without the journal, or somebody tidied it up: numbers that the tables cover must not come
+/// again, because nobody looks behind them.
+#[test]
+fn a_journal_that_was_removed_costs_nothing_that_comes_after_it() {
+    crate::harness::runtime().block_on(async {
+        let (place, mut client) = (TempDir::new().unwrap(), Client::new(77));
+        let server = start(place.path()).await;
+        for _ in 0..5 {
+            send_one(&mut client, &server).await;
+        }
+        client.assert_exact(&server, "before").await;
+        server.stop().await;
+        std::fs::remove_dir_all(place.path().join("journal")).unwrap();
+        goes_on(place.path(), &mut client, "without the journal").await;
+    });
+}

@@ -254,3 +254,58 @@ fn a_pin_that_can_not_be_read_stops_the_upkeep() {
     maintain(&place, "");
     assert_eq!(active(&place, "calls").len(), 1);
 }
+
+/// Entries of the log leave after hours, also where the last upkeep was long ago.
+#[test]
+fn upkeep_works_on_a_log_that_has_aged() {
+    let place = Place::new();
+    twelve_imports(&place);
+    // Neighbours of what is new are settled again.
+    let old = "SELECT call_id, ts, provider_request_id, input_tokens, output_tokens, cost, principal FROM calls \
+        WHERE provider_request_id < '00000020' ORDER BY call_id";
+    let before = place.sql(old);
+    let aged = std::time::SystemTime::now() - Duration::from_secs(7 * 3600);
+    for round in 0..3_u32 {
+        for table in ["calls", "observations", "quarantine", "provider_metrics"] {
+            for entry in files_below(&place.path(&format!("data/{table}/_delta_log"))) {
+                std::fs::File::options().append(true).open(entry).unwrap().set_modified(aged).unwrap();
+            }
+        }
+        let report = maintain(&place, "");
+        assert!(round > 0 || report["removed_log_entries"].as_u64().unwrap() > 0, "{report}");
+        let log = files_below(&place.path("data/calls/_delta_log"));
+        assert!(log.len() < 8, "round {round}: {log:?}");
+        assert!(place.sql(old) == before, "round {round}: other calls");
+        let more = place.file("more.json", lines([bedrock(90 + round, 1)]));
+        place.import("bedrock", &[&more]);
+    }
+    let all = before.len() + 3;
+    assert_eq!(place.sql("SELECT count(*) AS n FROM calls"), [json!({"n": all})]);
+}
+
+/// With traffic there is always more to settle.
+#[test]
+fn maintain_ends_while_calls_arrive() {
+    let place = Place::new();
+    let server = place.serve_with(SLOW, &[]);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for run in 1..=3 {
+            let (server, stop) = (&server, &stop);
+            scope.spawn(move || {
+                for n in 0.. {
+                    if stop.load(std::sync::atomic::Ordering::SeqCst) {
+                        break;
+                    }
+                    let late = if n % 5 == 0 { 2 * HOUR_US } else { 0 };
+                    server.export(&spans(vec![span(run, n, now_us() - late)]));
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        let report = maintain(&place, "");
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        assert!(report["left"].is_u64(), "{report}");
+    });
+    server.stop();
+}

@@ -245,7 +245,9 @@ impl Task {
         }
         // The archive may be ahead of the ledger, because the other one is settling again.
         self.archived.extend(archived);
-        self.advance(tables, horizon, &covered, None);
+        if self.advance(tables, horizon, &covered, &HashSet::new()) {
+            self.reload().await;
+        }
     }
 
     /// Highest sequence of a writer that came here.
@@ -376,14 +378,17 @@ impl Task {
         };
         self.settler = Some(settler);
         match *outcome {
-            Ok(Settled { tables, horizon, covered, absorbed }) => {
+            Ok(Settled { tables, horizon, covered, own, absorbed }) => {
                 metrics::settle(self.last_took, true);
                 if covered.iter().any(|(writer, mark)| *mark > self.seen(writer)) {
                     // Another process settled between the view and this settle, something that was not seen here.
                     self.reload().await;
                 } else {
                     self.archived.extend(covered.clone());
-                    self.advance(tables, Some(horizon), &covered, Some(&absorbed));
+                    let alone = own.difference(&absorbed).copied().collect();
+                    if self.advance(tables, Some(horizon), &covered, &alone) {
+                        self.reload().await;
+                    }
                 }
                 answer(waiting, &Ok(()));
                 self.start_tidying();
@@ -417,14 +422,15 @@ impl Task {
     }
 
     /// The view moves on to `tables`, which cover the journal up to `covered` (and whose archive holds it up to
-    /// `self.archived`): ledger, horizon and hot set change together.
+    /// `self.archived`): ledger, horizon and hot set change together. True if only the store knows where something
+    /// belongs.
     fn advance(
         &mut self,
         tables: Tables,
         horizon: Option<Timestamp>,
         covered: &Tail,
-        absorbed: Option<&HashSet<RecordId>>,
-    ) {
+        alone: &HashSet<RecordId>,
+    ) -> bool {
         let is_covered = |commit: &Commit| covered.get(&*commit.writer).is_some_and(|mark| commit.sequence <= *mark);
         let ids = |commit: &Commit| commit.rows.observations.iter().map(|o| o.observation_id).collect::<Vec<_>>();
         let settled: HashSet<RecordId> = self.tail.iter().filter(|commit| is_covered(commit)).flat_map(ids).collect();
@@ -434,13 +440,14 @@ impl Task {
         // What came meanwhile was compared with the old horizon.
         self.late |= horizon.is_some_and(|horizon| is_late(&self.tail, horizon));
         let rules = Arc::clone(&self.rules);
-        self.hot.settled(horizon, room(&self.options), &rules, absorbed, |o| {
+        let unknown = self.hot.settled(horizon, room(&self.options), &rules, alone, |o| {
             settled.contains(&o.observation_id) || !new.contains(&o.observation_id)
         });
         self.shown = tables;
         self.brake.store(self.tail_rows() > BRAKE_ROWS, Ordering::Relaxed);
         self.report();
         self.publish();
+        unknown
     }
 
     fn report(&self) {
