@@ -1,9 +1,10 @@
 //! Settlers on one store, on a clock of the test's: what one leaves, another finds, and no witness is forgotten.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Settler, Tables};
+use super::{HotSet, Settler, Tables};
 use crate::attribution::Attribution;
 use crate::catalog::Catalog;
 use crate::journal::{Missing, Positions, read_tail};
@@ -161,4 +162,28 @@ async fn a_late_witness_beyond_the_archive_finds_its_call_over_midnight() {
         .await;
     let calls = settler.tables.calls.read(Interval::ALL).await.unwrap();
     assert_eq!(calls.len(), 2, "{calls:?}");
+}
+
+/// Memory is short: of a settled call only the keys are kept, and its next witness is held until the store tells.
+#[tokio::test]
+async fn a_held_witness_that_another_settled_is_asked_for_and_not_shown_beside_its_call() {
+    let place = Place::new().await;
+    let horizon = MIDNIGHT;
+    let call = witness("x", "x", horizon.plus(-MINUTE_US), None);
+    let own = witness("y", "x", horizon.plus(MINUTE_US), Some(1000));
+    let id = own.observation_id;
+    let held = || {
+        let mut hot = HotSet::from_archive(vec![Arc::new(call.clone())], Some(horizon), 0, &place.rules);
+        assert!(hot.add(Arc::new(own.clone())), "a settle has to say what becomes of it");
+        hot
+    };
+    let shown = |hot: &mut HotSet| hot.batches(&place.rules, horizon).unwrap().1;
+    let mut hot = held();
+    assert_eq!(shown(&mut hot), 0);
+    assert!(hot.settled(Some(horizon), 0, &place.rules, &HashSet::new(), |_| true), "only the store knows");
+    assert_eq!(shown(&mut hot), 0);
+    // Our own settle found that it belongs to nothing in the ledger.
+    let mut hot = held();
+    assert!(!hot.settled(Some(horizon), 0, &place.rules, &HashSet::from([id]), |_| true));
+    assert_eq!(shown(&mut hot), 1);
 }
