@@ -182,3 +182,15 @@ impl Config {
         read::read(text, |_| {})
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_is_valid_and_has_a_second_receiver() {
+        let config = Config::parse(include_str!("../../deploy/polymeter.example.toml")).unwrap();
+        let names: Vec<_> = config.all_receivers().map(|receiver| receiver.name.as_str()).collect();
+        assert_eq!(names, [OTLP, "eu-gateway"]);
+    }
+}
