@@ -40,10 +40,11 @@ impl Prepared {
                 }
             }
         }
-        if !problems.is_empty() {
-            bail!(problems.join("\n  - "));
+        match problems.as_slice() {
+            [] => Ok(prepared),
+            [only] => bail!("{only}"),
+            all => bail!("{} problems\n  - {}", all.len(), all.join("\n  - ")),
         }
-        Ok(prepared)
     }
 }
 
