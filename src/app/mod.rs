@@ -6,6 +6,7 @@ mod import;
 mod journal;
 mod maintain;
 mod quarantine;
+mod receivers;
 mod rules;
 mod serve;
 mod sql;

@@ -12,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
+use super::receivers::{Bound, Prepared};
 use super::{demo, rules};
 use crate::clock::{Clock, SystemClock};
-use crate::collect::otlp_server::{Receiver, serve_grpc, serve_http};
-use crate::config::{Config, FormatConfig, SourceConfig};
+use crate::collect::otlp_server::{Gate, Limits as ReceiverLimits};
+use crate::config::{Config, FormatConfig, ReceiverConfig, SourceConfig};
 use crate::journal::Journal;
 use crate::pipeline::{Ingest, Meter, MeterOptions, OtlpSink, Tables, TailOptions, tail_source};
 use crate::query::{Engine, Limits, NamedQueries};
@@ -27,8 +28,6 @@ use crate::sources::otlp::OtlpSpans;
 use crate::store::{FileLock, Store};
 use crate::telemetry::{self, SourceBoard};
 
-/// Name of the OTLP receiver among the sources.
-const OTLP_SOURCE: &str = "otlp";
 /// Longest wait for tasks at the end.
 const DRAIN: Duration = Duration::from_secs(20);
 
@@ -39,23 +38,7 @@ pub struct ServeOptions {
     pub demo: bool,
 }
 
-struct Listeners {
-    http: TcpListener,
-    otlp_grpc: TcpListener,
-    otlp_http: TcpListener,
-}
-
-impl Listeners {
-    async fn bind(config: &Config) -> anyhow::Result<Self> {
-        Ok(Self {
-            http: bind("the HTTP API", config.http, "--http").await?,
-            otlp_grpc: bind("OTLP/gRPC", config.otlp_grpc, "--otlp-grpc").await?,
-            otlp_http: bind("OTLP/HTTP", config.otlp_http, "--otlp-http").await?,
-        })
-    }
-}
-
-async fn bind(what: &str, address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
+pub(super) async fn bind(what: &str, address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(address).await;
     listener.with_context(|| format!("can't listen on {address} for {what}; choose another address with {option}"))
 }
@@ -67,9 +50,11 @@ async fn bind(what: &str, address: SocketAddr, option: &str) -> anyhow::Result<T
 pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> {
     let traces = telemetry::init(&config.log_level, config.log_format, config.traces_endpoint.as_deref());
     let metrics = telemetry::metrics::install().context("metrics can't be set up")?;
+    let receivers = Prepared::all(&config)?;
     let store = Store::open(&config.data).await?;
     let _serving = sole_server(&store, &config.writer)?;
-    let listeners = Listeners::bind(&config).await?;
+    let http = bind("the HTTP API", config.http, "--http").await?;
+    let receivers = Bound::all(receivers).await?;
     demo::prepare(&store, options.demo).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     rules::keep(&store, config.principals.as_ref()).await?;
@@ -88,7 +73,7 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
     let meter = Meter::start(&store, rules, Arc::clone(&clock), meter_options, inbox, writer, journal.brake()).await?;
     let board = SourceBoard::default();
     let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
-    let addresses = Addresses::of(&listeners)?;
+    let http_at = http.local_addr()?;
 
     let state = ApiState {
         view: meter.view(),
@@ -97,21 +82,32 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
         board: board.clone(),
         metrics,
     };
-    tasks.spawn(ended("HTTP API", serve_api(state, listeners.http, cancel.clone().cancelled_owned())));
-    let sink = Arc::new(otlp_sink(&config, &journal, &clock, &board));
-    let receiver = Receiver::new(sink.clone());
-    tasks
-        .spawn(ended("OTLP/HTTP", serve_http(receiver.clone(), listeners.otlp_http, cancel.clone().cancelled_owned())));
-    tasks.spawn(ended("OTLP/gRPC", serve_grpc(receiver, listeners.otlp_grpc, cancel.clone().cancelled_owned())));
+    tasks.spawn(ended("HTTP API", serve_api(state, http, cancel.clone().cancelled_owned())));
+    let sink = |receiver: &ReceiverConfig| {
+        Arc::new(OtlpSink {
+            source: receiver.name.as_str().into(),
+            spans: Arc::new(OtlpSpans::new(receiver.otlp.clone())),
+            journal: journal.clone(),
+            clock: Arc::clone(&clock),
+            board: board.clone(),
+        })
+    };
+    let gate = Gate::new(ReceiverLimits::default());
+    let mut lines = Vec::new();
+    for receiver in receivers {
+        lines.extend(receiver.lines()?);
+        let sink = sink(&receiver.config);
+        receiver.start(sink, &gate, &board, &tasks, &cancel);
+    }
     for source in &config.sources {
         let ingest = ingest(source, &journal, &clock);
         let options = TailOptions { poll_every: source.poll_every };
         tasks.spawn(tail_source(ingest, source.location.clone(), options, board.clone(), cancel.clone()));
     }
     if options.demo {
-        tasks.spawn(demo::run(journal.clone(), sink, meter.clone(), Arc::clone(&clock), cancel.clone()));
+        tasks.spawn(demo::run(journal.clone(), sink(&config.otlp), meter.clone(), Arc::clone(&clock), cancel.clone()));
     }
-    banner(&store, &addresses, options.demo)?;
+    banner(&store, http_at, &lines, options.demo)?;
     let claimed = tokio::select! {
         outcome = signal() => outcome.map(|()| false)?,
         () = journal.stopped() => true,
@@ -144,21 +140,6 @@ fn sole_server(store: &Store, writer: &str) -> anyhow::Result<Option<FileLock>> 
     }
 }
 
-fn otlp_sink(config: &Config, journal: &Journal, clock: &Arc<dyn Clock>, board: &SourceBoard) -> OtlpSink {
-    board.update(OTLP_SOURCE, |status| {
-        status.kind = "otlp".to_owned();
-        status.location = format!("{} (gRPC), {} (HTTP)", config.otlp_grpc, config.otlp_http);
-        status.state = "running";
-    });
-    OtlpSink {
-        source: OTLP_SOURCE.into(),
-        spans: Arc::new(OtlpSpans::new(config.otlp.clone())),
-        journal: journal.clone(),
-        clock: Arc::clone(clock),
-        board: board.clone(),
-    }
-}
-
 fn ingest(source: &SourceConfig, journal: &Journal, clock: &Arc<dyn Clock>) -> Ingest {
     let format: Arc<dyn LogFormat> = match &source.format {
         FormatConfig::Bedrock(config) => Arc::new(BedrockLog::new(config.clone())),
@@ -174,29 +155,13 @@ async fn ended<E: std::error::Error>(what: &'static str, server: impl Future<Out
     }
 }
 
-struct Addresses {
-    http: SocketAddr,
-    otlp_grpc: SocketAddr,
-    otlp_http: SocketAddr,
-}
-
-impl Addresses {
-    fn of(listeners: &Listeners) -> anyhow::Result<Self> {
-        Ok(Self {
-            http: listeners.http.local_addr()?,
-            otlp_grpc: listeners.otlp_grpc.local_addr()?,
-            otlp_http: listeners.otlp_http.local_addr()?,
-        })
-    }
-}
-
-fn banner(store: &Store, addresses: &Addresses, demo: bool) -> std::io::Result<()> {
-    let Addresses { http, otlp_grpc, otlp_http } = addresses;
+fn banner(store: &Store, http: SocketAddr, receivers: &[String], demo: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "polymeter {} is ready", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "  HTTP API    http://{http}")?;
-    writeln!(out, "  OTLP/gRPC   http://{otlp_grpc}")?;
-    writeln!(out, "  OTLP/HTTP   http://{otlp_http}   (/v1/traces, /v1/metrics)")?;
+    for line in receivers {
+        writeln!(out, "  {line}")?;
+    }
     writeln!(out, "  data        {}", store.display())?;
     if demo {
         writeln!(

@@ -87,6 +87,9 @@ struct Serve {
     /// Address of OTLP over HTTP [default: 127.0.0.1:4318]
     #[arg(long)]
     otlp_http: Option<SocketAddr>,
+    /// Let OTLP receivers without a token listen where other machines can reach them.
+    #[arg(long)]
+    allow_unauthenticated: bool,
     /// Take in about 50,000 invented calls of the last 48 hours, then one a second.
     #[arg(long)]
     demo: bool,
@@ -179,9 +182,10 @@ impl Cli {
                 let mut out = std::io::stdout().lock();
                 writeln!(
                     out,
-                    "{} is valid: {} source(s), data in {}",
+                    "{} is valid: {} source(s), {} OTLP receiver(s), data in {}",
                     file.display(),
                     config.sources.len(),
+                    config.all_receivers().filter(|receiver| receiver.addresses().next().is_some()).count(),
                     config.data
                 )?;
                 Ok(())
@@ -192,12 +196,18 @@ impl Cli {
 
 impl Serve {
     fn config(self) -> anyhow::Result<Config> {
-        let mut config = self.config.map(|path| Config::load(&path)).transpose()?.unwrap_or_default();
-        config.data = self.data.unwrap_or(config.data);
-        config.http = self.http.unwrap_or(config.http);
-        config.otlp_grpc = self.otlp_grpc.unwrap_or(config.otlp_grpc);
-        config.otlp_http = self.otlp_http.unwrap_or(config.otlp_http);
-        Ok(config)
+        let path = self.config.clone();
+        let config = Config::load_with(path.as_deref(), |config| {
+            config.data = self.data.unwrap_or(std::mem::take(&mut config.data));
+            config.http = self.http.unwrap_or(config.http);
+            config.otlp.grpc = self.otlp_grpc.or(config.otlp.grpc);
+            config.otlp.http = self.otlp_http.or(config.otlp.http);
+            if self.allow_unauthenticated {
+                let receivers = std::iter::once(&mut config.otlp).chain(&mut config.receivers);
+                receivers.for_each(|receiver| receiver.allow_unauthenticated = true);
+            }
+        });
+        Ok(config?)
     }
 }
 

@@ -77,19 +77,40 @@ impl<R: Read> Read for Inflate<R> {
     }
 }
 
-/// Decompresses a whole gzip or zstd body, at most `cap` bytes of it; `None` if there is more.
+/// Largest window of a zstd stream (2^25 bytes), which is memory that a few bytes can ask for.
+const ZSTD_WINDOW_LOG: u32 = 25;
+
+/// Decompresses a whole gzip or zstd body. `grow` is asked before the result grows by so many bytes; when it says no,
+/// nothing more is decompressed and there is no result.
 ///
 /// # Errors
 /// The body is damaged.
-pub fn inflate_capped(body: &[u8], zstd: bool, cap: usize) -> io::Result<Option<Vec<u8>>> {
-    let limit = u64::try_from(cap).unwrap_or(u64::MAX).saturating_add(1);
-    let mut out = Vec::new();
+pub fn inflate_whole(body: &[u8], zstd: bool, grow: impl FnMut(usize) -> bool) -> io::Result<Option<Vec<u8>>> {
     if zstd {
-        zstd::stream::read::Decoder::new(body)?.take(limit).read_to_end(&mut out)?;
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(body)?;
+        decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+        read_whole(decoder, grow)
     } else {
-        MultiGzDecoder::new(body).take(limit).read_to_end(&mut out)?;
+        read_whole(MultiGzDecoder::new(body), grow)
     }
-    Ok((out.len() <= cap).then_some(out))
+}
+
+fn read_whole(mut reader: impl Read, mut grow: impl FnMut(usize) -> bool) -> io::Result<Option<Vec<u8>>> {
+    let mut whole = Vec::new();
+    let mut chunk = vec![0; 1 << 16];
+    loop {
+        let n = match reader.read(&mut chunk) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        if n == 0 {
+            return Ok(Some(whole));
+        }
+        if !grow(n) {
+            return Ok(None);
+        }
+        whole.extend_from_slice(chunk.get(..n).unwrap_or_default());
+    }
 }
 
 #[cfg(test)]
@@ -125,6 +146,21 @@ mod tests {
         let whole = gzip(b"some text that is long enough");
         let cut = &whole[..whole.len() - 6];
         assert!(io::copy(&mut Inflate::new(cut).unwrap(), &mut io::sink()).is_err());
-        assert_eq!(inflate_capped(&bomb, false, 1000).unwrap(), None);
+        let mut most = 0;
+        let up_to = |cap: usize| {
+            let mut grown = 0;
+            move |n: usize| {
+                grown += n;
+                grown <= cap
+            }
+        };
+        assert_eq!(inflate_whole(&bomb, false, up_to(1 << 20)).unwrap(), None);
+        let zstd = zstd::bulk::compress(&vec![b'a'; 1 << 20], 3).unwrap();
+        assert_eq!(inflate_whole(&zstd, true, up_to(1 << 19)).unwrap(), None);
+        let whole = inflate_whole(&zstd, true, |n| {
+            most += n;
+            true
+        });
+        assert_eq!((whole.unwrap().map(|whole| whole.len()), most), (Some(1 << 20), 1 << 20));
     }
 }

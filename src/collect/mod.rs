@@ -8,5 +8,5 @@ mod objects;
 pub mod otlp_server;
 
 pub use frame::{Framed, Frames, MAX_RECORD_BYTES};
-pub use inflate::{Bomb, Inflate, inflate_capped};
+pub use inflate::{Bomb, Inflate, inflate_whole};
 pub use objects::{ObjectEntry, Objects, ObjectsError};

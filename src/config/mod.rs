@@ -1,11 +1,14 @@
 //! The configuration file: TOML, every key known, every error told at once.
 
 mod read;
+mod receivers;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
+
+pub use receivers::{OTLP, ReceiverConfig};
 
 use crate::ledger::Retention;
 use crate::sources::azure::AzureConfig;
@@ -31,12 +34,10 @@ pub struct Config {
     pub writer: String,
     /// Address of the HTTP API.
     pub http: SocketAddr,
-    /// Address of OTLP over gRPC.
-    pub otlp_grpc: SocketAddr,
-    /// Address of OTLP over HTTP.
-    pub otlp_http: SocketAddr,
-    /// Default attributes of what the OTLP receiver takes in.
-    pub otlp: OtlpConfig,
+    /// The OTLP receiver that is there without any configuration.
+    pub otlp: ReceiverConfig,
+    /// Further OTLP receivers.
+    pub receivers: Vec<ReceiverConfig>,
     /// Time between two settles when nothing is late.
     pub settle_every: Duration,
     /// How far the horizon stays behind now.
@@ -92,9 +93,12 @@ impl Default for Config {
             data: DEFAULT_DATA.to_owned(),
             writer: "serve".to_owned(),
             http: address(DEFAULT_HTTP),
-            otlp_grpc: address(DEFAULT_OTLP_GRPC),
-            otlp_http: address(DEFAULT_OTLP_HTTP),
-            otlp: OtlpConfig::default(),
+            otlp: ReceiverConfig {
+                grpc: Some(address(DEFAULT_OTLP_GRPC)),
+                http: Some(address(DEFAULT_OTLP_HTTP)),
+                ..ReceiverConfig::named(OTLP)
+            },
+            receivers: Vec::new(),
             settle_every: Duration::from_secs(60),
             hot: Duration::from_secs(15 * 60),
             hot_rows: 250_000,
@@ -133,10 +137,23 @@ impl Config {
     /// # Errors
     /// The file can't be read, or all that is wrong in it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let file = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError { file: file.clone(), problems: vec![error.to_string()] })?;
-        Self::parse(&text).map_err(|problems| ConfigError { file, problems })
+        Self::load_with(Some(path), |_| {})
+    }
+
+    /// Reads a file, if there is one, lets `change` have the last word, and checks the whole.
+    ///
+    /// # Errors
+    /// The file can't be read, or all that is wrong in it or with it.
+    pub fn load_with(path: Option<&Path>, change: impl FnOnce(&mut Self)) -> Result<Self, ConfigError> {
+        let file = path.map_or_else(|| "options".to_owned(), |path| path.display().to_string());
+        let text = path.map(std::fs::read_to_string).transpose();
+        let text = text.map_err(|error| ConfigError { file: file.clone(), problems: vec![error.to_string()] })?;
+        read::read(&text.unwrap_or_default(), change).map_err(|problems| ConfigError { file, problems })
+    }
+
+    /// All OTLP receivers.
+    pub fn all_receivers(&self) -> impl Iterator<Item = &ReceiverConfig> {
+        std::iter::once(&self.otlp).chain(&self.receivers)
     }
 
     /// What the Azure deployments of all sources are.
@@ -162,6 +179,18 @@ impl Config {
     /// # Errors
     /// All that is wrong in it.
     pub fn parse(text: &str) -> Result<Self, Vec<String>> {
-        read::read(text)
+        read::read(text, |_| {})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_is_valid_and_has_a_second_receiver() {
+        let config = Config::parse(include_str!("../../deploy/polymeter.example.toml")).unwrap();
+        let names: Vec<_> = config.all_receivers().map(|receiver| receiver.name.as_str()).collect();
+        assert_eq!(names, [OTLP, "eu-gateway"]);
     }
 }

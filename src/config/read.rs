@@ -7,38 +7,41 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::{Config, FormatConfig, SourceConfig};
+use super::receivers;
+use super::{Config, FormatConfig, ReceiverConfig, SourceConfig};
 use crate::telemetry::LogFormat;
 
 /// Keys that every source has; the others belong to its format.
 const SOURCE_KEYS: [&str; 4] = ["name", "kind", "location", "poll_interval_s"];
 
-/// Reads a whole file.
-pub fn read(text: &str) -> Result<Config, Vec<String>> {
+/// Reads a whole file; `change` comes between reading and checking what belongs together.
+pub fn read(text: &str, change: impl FnOnce(&mut Config)) -> Result<Config, Vec<String>> {
     let table: Table = text.parse().map_err(|error: toml::de::Error| vec![error.to_string().trim().to_owned()])?;
     let mut problems = Vec::new();
     let mut config = Config::default();
     known(
         &table,
         "",
-        &["data", "writer", "http", "otlp", "settle", "retention", "log", "telemetry", "source", "attribution"],
+        &[
+            "data",
+            "writer",
+            "http",
+            "otlp",
+            "receiver",
+            "settle",
+            "retention",
+            "log",
+            "telemetry",
+            "source",
+            "attribution",
+        ],
         &mut problems,
     );
     let mut root = Section { name: "", table: &table, problems: &mut problems };
     root.text("data", &mut config.data);
     root.text("writer", &mut config.writer);
     section(&table, "http", &["listen"], &mut problems, |section| section.parse("listen", &mut config.http));
-    section(&table, "otlp", &["grpc", "http", "attributes"], &mut problems, |section| {
-        section.parse("grpc", &mut config.otlp_grpc);
-        section.parse("http", &mut config.otlp_http);
-        if let Some(attributes) = section.table.get("attributes") {
-            let mut only = Table::new();
-            only.insert("attributes".to_owned(), attributes.clone());
-            if let Some(read) = typed("otlp.attributes", only, section.problems) {
-                config.otlp = read;
-            }
-        }
-    });
+    receivers::read(&table, &mut config, &mut problems);
     section(&table, "settle", &["role", "interval_s", "hot_s", "hot_rows"], &mut problems, |section| {
         section.seconds("interval_s", &mut config.settle_every);
         section.seconds("hot_s", &mut config.hot);
@@ -80,6 +83,8 @@ pub fn read(text: &str) -> Result<Config, Vec<String>> {
         }
     });
     sources(&table, &mut config, &mut problems);
+    change(&mut config);
+    receivers::check(&config, &mut problems);
     own_traces(&config, &mut problems);
     if problems.is_empty() { Ok(config) } else { Err(problems) }
 }
@@ -97,7 +102,8 @@ fn sources(table: &Table, config: &mut Config, problems: &mut Vec<String>) {
             continue;
         };
         if let Some(source) = source(entry, &place, problems) {
-            if config.sources.iter().any(|other| other.name == source.name) || source.name == "otlp" {
+            let taken = config.sources.iter().map(|other| &other.name);
+            if taken.chain(config.all_receivers().map(|receiver| &receiver.name)).any(|name| *name == source.name) {
                 problems.push(format!("{place}: the name '{}' is taken", source.name));
             }
             config.sources.push(source);
@@ -147,7 +153,7 @@ fn source(entry: &Table, place: &str, problems: &mut Vec<String>) -> Option<Sour
 /// polymeter must not send its traces to itself: each would make new ones.
 fn own_traces(config: &Config, problems: &mut Vec<String>) {
     let Some(endpoint) = &config.traces_endpoint else { return };
-    let own = [config.otlp_grpc, config.otlp_http].iter().any(|address| {
+    let own = config.all_receivers().flat_map(ReceiverConfig::addresses).any(|(_, address)| {
         let port = format!(":{}", address.port());
         let host = endpoint.split("://").last().unwrap_or_default().split('/').next().unwrap_or_default();
         host.ends_with(&port)
@@ -160,7 +166,7 @@ fn own_traces(config: &Config, problems: &mut Vec<String>) {
     }
 }
 
-fn typed<T: DeserializeOwned>(place: &str, table: Table, problems: &mut Vec<String>) -> Option<T> {
+pub(super) fn typed<T: DeserializeOwned>(place: &str, table: Table, problems: &mut Vec<String>) -> Option<T> {
     match Value::Table(table).try_into() {
         Ok(read) => Some(read),
         Err(error) => {
@@ -170,7 +176,13 @@ fn typed<T: DeserializeOwned>(place: &str, table: Table, problems: &mut Vec<Stri
     }
 }
 
-fn section(table: &Table, name: &str, keys: &[&str], problems: &mut Vec<String>, read: impl FnOnce(&mut Section<'_>)) {
+pub(super) fn section(
+    table: &Table,
+    name: &str,
+    keys: &[&str],
+    problems: &mut Vec<String>,
+    read: impl FnOnce(&mut Section<'_>),
+) {
     match table.get(name) {
         None => {}
         Some(Value::Table(inner)) => {
@@ -181,7 +193,7 @@ fn section(table: &Table, name: &str, keys: &[&str], problems: &mut Vec<String>,
     }
 }
 
-fn known(table: &Table, place: &str, keys: &[&str], problems: &mut Vec<String>) {
+pub(super) fn known(table: &Table, place: &str, keys: &[&str], problems: &mut Vec<String>) {
     for key in table.keys().filter(|key| !keys.contains(&key.as_str())) {
         let full = if place.is_empty() { key.clone() } else { format!("{place}.{key}") };
         problems.push(format!("unknown key '{full}'; did you mean '{}'?", nearest(key, keys)));
@@ -193,19 +205,19 @@ fn nearest<'a>(word: &str, words: &[&'a str]) -> &'a str {
     best.copied().unwrap_or_default()
 }
 
-struct Section<'a> {
-    name: &'a str,
-    table: &'a Table,
-    problems: &'a mut Vec<String>,
+pub(super) struct Section<'a> {
+    pub name: &'a str,
+    pub table: &'a Table,
+    pub problems: &'a mut Vec<String>,
 }
 
 impl Section<'_> {
-    fn problem(&mut self, key: &str, what: impl Display) {
+    pub fn problem(&mut self, key: &str, what: impl Display) {
         let full = if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) };
         self.problems.push(format!("{full}: {what}"));
     }
 
-    fn text(&mut self, key: &str, into: &mut String) {
+    pub fn text(&mut self, key: &str, into: &mut String) {
         match self.table.get(key) {
             None => {}
             Some(Value::String(text)) => into.clone_from(text),
@@ -259,10 +271,14 @@ impl Section<'_> {
 mod tests {
     use super::*;
 
+    fn of(text: &str) -> Result<Config, Vec<String>> {
+        read(text, |_| {})
+    }
+
     #[test]
     fn tells_every_problem_at_once_with_the_nearest_key() {
         let text = "dta = 'x'\n[http]\nlisten = 'nowhere'\n[otlp]\ngrcp = '1'\n[[source]]\nname = 'a'\nkind = 'bedrok'\nlocation = 's3://b'\n[[source]]\nkind = 'azure'\n";
-        let problems = read(text).unwrap_err().join("\n");
+        let problems = of(text).unwrap_err().join("\n");
         for expected in [
             "'dta'; did you mean 'data'",
             "http.listen",
@@ -277,13 +293,13 @@ mod tests {
     #[test]
     fn refuses_to_trace_into_itself_and_reads_sources() {
         let own = "[telemetry]\ntraces_endpoint = 'http://localhost:4317'\n";
-        assert!(read(own).unwrap_err()[0].contains("own receiver"));
-        let config = read("[[source]]\nname='b'\nkind='bedrock'\nlocation='./logs'\nregion='us-east-1'\n").unwrap();
+        assert!(of(own).unwrap_err()[0].contains("own receiver"));
+        let config = of("[[source]]\nname='b'\nkind='bedrock'\nlocation='./logs'\nregion='us-east-1'\n").unwrap();
         assert_eq!(config.sources.len(), 1);
         assert!(
-            read("[[source]]\nname='b'\nkind='bedrock'\nlocation='./logs'\nregoin='us'\n").unwrap_err()[0]
+            of("[[source]]\nname='b'\nkind='bedrock'\nlocation='./logs'\nregoin='us'\n").unwrap_err()[0]
                 .contains("did you mean 'region'")
         );
-        assert_eq!(read("").unwrap(), Config::default());
+        assert_eq!(of("").unwrap(), Config::default());
     }
 }

@@ -1,5 +1,6 @@
 //! The receiver's sink: normalize, commit, and only then answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use crate::telemetry::SourceBoard;
 
 /// Longest wait for the journal: exporters give up after ten seconds by default.
 const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Reasons that a partial success names.
+const REASONS_TOLD: usize = 5;
 
 /// Keeps what an OTLP receiver decodes.
 pub struct OtlpSink {
@@ -46,8 +50,7 @@ impl Sink for OtlpSink {
             }
             let (mut rows, mut totals) = (Rows::default(), Totals::default());
             totals.records = u64::try_from(out.len()).unwrap_or(u64::MAX);
-            let mut reasons: Vec<&'static str> = out.iter().filter_map(reason).collect();
-            reasons.dedup();
+            let reasons: Vec<&'static str> = out.iter().filter_map(reason).collect();
             // A request has no place to be found again; its content tells a second delivery from a second failure.
             let request = if reasons.is_empty() { String::new() } else { format!("otlp/{}", digest(&export)) };
             let at = RecordRef { object: &request, ..at };
@@ -73,8 +76,7 @@ impl Sink for OtlpSink {
             status.quarantined += totals.quarantined;
             status.last_record_at = Some(now.to_string());
         });
-        let message = if reasons.is_empty() { String::new() } else { format!("set aside: {}", reasons.join(", ")) };
-        Ok(Kept { rejected: totals.quarantined, message })
+        Ok(Kept { rejected: totals.quarantined, message: told(&reasons) })
     }
 
     fn decode_json(&self, signal: Signal, body: &[u8]) -> Result<Export, String> {
@@ -93,6 +95,27 @@ const fn reason(normalized: &Normalized) -> Option<&'static str> {
     }
 }
 
+/// The most frequent reasons with their numbers, in one line of bounded length.
+fn told(reasons: &[&'static str]) -> String {
+    if reasons.is_empty() {
+        return String::new();
+    }
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for reason in reasons {
+        *counts.entry(reason).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    // Stable: equally frequent ones stay in the order of their names.
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let mut parts: Vec<_> =
+        counts.iter().take(REASONS_TOLD).map(|(reason, count)| format!("{reason} ({count})")).collect();
+    let others: usize = counts.iter().skip(REASONS_TOLD).map(|(_, count)| count).sum();
+    if others > 0 {
+        parts.push(format!("other reasons ({others})"));
+    }
+    format!("set aside, see the table quarantine: {}", parts.join(", "))
+}
+
 fn digest(export: &Export) -> RecordId {
     let bytes = match export {
         Export::Traces(request) => request.encode_to_vec(),
@@ -100,4 +123,18 @@ fn digest(export: &Export) -> RecordId {
         Export::Logs(request) => request.encode_to_vec(),
     };
     fingerprint([bytes.as_slice()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_frequent_reasons_are_told_with_their_numbers() {
+        assert_eq!(told(&[]), "");
+        let reasons = ["bad_time", "absurd_tokens", "bad_time", "a", "b", "c", "d", "absurd_tokens", "bad_time"];
+        let expected = "set aside, see the table quarantine: bad_time (3), absurd_tokens (2), a (1), b (1), c (1), \
+                        other reasons (1)";
+        assert_eq!(told(&reasons), expected);
+    }
 }

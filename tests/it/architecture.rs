@@ -34,7 +34,7 @@ const ONLY: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates (or all whose name starts so, with `*`) and the only places that may name them.
-const CRATES: [(&str, &[&str]); 9] = [
+const CRATES: [(&str, &[&str]); 11] = [
     ("deltalake", &["delta/"]),
     // serve: only `ScalarValue`, for parameters.
     ("datafusion", &["delta/", "ledger/", "query/", "serve/handlers/sql.rs"]),
@@ -42,6 +42,8 @@ const CRATES: [(&str, &[&str]); 9] = [
     ("azure_*", &["collect/", "store/"]),
     ("axum", &["serve/", "collect/otlp_server/"]),
     ("tonic", &["collect/otlp_server/"]),
+    ("hyper_util", &["collect/otlp_server/"]),
+    ("tokio_rustls", &["collect/otlp_server/"]),
     // query: the registry that knows no file; app: the mark of demo data.
     ("object_store", &["store/", "collect/", "journal/", "delta/", "query/registry.rs", "app/"]),
     ("clap", &["cli/", "main.rs"]),

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::Trac
 use polymeter::attribution::Attribution;
 use polymeter::catalog::Catalog;
 use polymeter::clock::Clock;
-use polymeter::collect::otlp_server::{Receiver, serve_grpc, serve_http};
+use polymeter::collect::otlp_server::{Access, Gate, Limits as ReceiverLimits, Receiver, serve};
 use polymeter::journal::Journal;
 use polymeter::ledger::{Retention, View};
 use polymeter::model::{HOUR_US, Interval};
@@ -78,14 +78,14 @@ impl Inside {
             clock: Arc::clone(&clock),
             board: SourceBoard::default(),
         };
-        let receiver = Receiver::new(Arc::new(sink));
+        let receiver = Receiver::new(Arc::new(sink), Access::open(), Gate::new(ReceiverLimits::default()));
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let bind = || TcpListener::bind("127.0.0.1:0");
         let (http, grpc) = (bind().await.unwrap(), bind().await.unwrap());
         let address = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
         let (http_at, grpc_at) = (address(&http), address(&grpc));
-        tasks.spawn(serve_http(receiver.clone(), http, cancel.clone().cancelled_owned()));
-        tasks.spawn(serve_grpc(receiver, grpc, cancel.clone().cancelled_owned()));
+        tasks.spawn(serve(receiver.clone(), http, None, cancel.clone()));
+        tasks.spawn(serve(receiver, grpc, None, cancel.clone()));
         let engine = Engine::new(Limits { time: QUERY_TIME, ..Limits::default() }, rules()).unwrap();
         let client = reqwest::Client::new();
         Self { store, journal, meter, clock, engine, http: http_at, grpc: grpc_at, client, tasks, cancel }

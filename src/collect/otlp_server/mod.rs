@@ -1,27 +1,33 @@
 //! The OTLP receiver: gRPC and HTTP, protobuf and JSON, gzip and zstd. It knows the protocol's answers, not what spans
 //! mean: what was decoded goes to a [`Sink`], and a request is answered only after the sink has kept it.
+//!
+//! Both transports take the same way (`exchange`), so that both have the same limits, and each listener understands both.
+//! gRPC's framing of one message is done here (`grpc`): a codec of tonic would decompress and decode before the byte
+//! budget is asked, and answer what is too large with a status that clients retry.
 
+mod access;
+mod exchange;
 mod grpc;
 mod http;
+mod limits;
+mod listen;
+mod refusal;
+mod reload;
+mod tls;
+mod weight;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use tokio::sync::Semaphore;
 
-pub use grpc::serve_grpc;
-pub use http::serve_http;
-
-/// Largest request after decompression, as the specification recommends.
-pub const MAX_REQUEST_BYTES: usize = 64 << 20;
-/// Requests that are worked on at once; more are told to come back.
-const MAX_CONCURRENT: usize = 128;
-/// When a client should come back.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub use access::{Access, TokenSource};
+pub use limits::{Gate, Limits, MAX_REQUEST_BYTES};
+pub use listen::serve;
+pub use reload::SecretError;
+pub use tls::{Tls, TlsFiles};
 
 /// A decoded export request.
 #[derive(Debug)]
@@ -46,6 +52,9 @@ pub enum Signal {
 }
 
 impl Signal {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Traces, Self::Metrics, Self::Logs];
+
     /// Short name for counters.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -86,24 +95,18 @@ pub trait Sink: Send + Sync + 'static {
     fn decode_json(&self, signal: Signal, body: &[u8]) -> Result<Export, String>;
 }
 
-/// A sink with its limits.
+/// A sink, who may send to it, and the limits that it shares with other receivers. Cloning shares it.
 #[derive(Clone)]
 pub struct Receiver {
     sink: Arc<dyn Sink>,
-    slots: Arc<Semaphore>,
+    access: Arc<Access>,
+    gate: Arc<Gate>,
 }
 
 impl Receiver {
     /// A receiver in front of `sink`.
     #[must_use]
-    pub fn new(sink: Arc<dyn Sink>) -> Self {
-        Self { sink, slots: Arc::new(Semaphore::new(MAX_CONCURRENT)) }
-    }
-
-    async fn keep(&self, export: Export) -> Result<Kept, SinkError> {
-        let Ok(_slot) = self.slots.try_acquire() else {
-            return Err(SinkError::Unavailable("too many requests at once".to_owned()));
-        };
-        self.sink.keep(export).await
+    pub fn new(sink: Arc<dyn Sink>, access: Access, gate: Arc<Gate>) -> Self {
+        Self { sink, access: Arc::new(access), gate }
     }
 }
