@@ -182,7 +182,7 @@ async fn read(gate: &Gate, body: &mut Body, charge: &mut Charge) -> Result<Bytes
         }
         charge.grow(data.len())?;
         if whole.is_empty() {
-            whole.reserve(announced.clamp(data.len(), INLINE_BYTES));
+            whole.reserve(announced.min(INLINE_BYTES).max(data.len()));
         }
         whole.extend_from_slice(&data);
     }
