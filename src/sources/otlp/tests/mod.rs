@@ -2,6 +2,9 @@
 
 mod build;
 mod calls;
+mod dialects;
+mod frameworks;
+mod gateways;
 mod hostile;
 mod privacy;
 mod samples;
