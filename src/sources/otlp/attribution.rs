@@ -27,7 +27,7 @@ const METADATA_PREFIXES: [&str; 6] = [
 ];
 
 /// Words in a metadata key that announce content, personal data or secrets.
-const REFUSED_WORDS: [&str; 26] = [
+const REFUSED_WORDS: [&str; 30] = [
     "prompt",
     "completion",
     "message",
@@ -54,20 +54,28 @@ const REFUSED_WORDS: [&str; 26] = [
     "instruction",
     "phone",
     "argument",
+    "exception",
+    "traceback",
+    "stack_trace",
+    "request_data",
 ];
+
+/// A short plain label; `None` for null, for long text and for structures, which may hold anything.
+fn label(value: &str) -> Option<&str> {
+    let structure = |text: &&str| text.starts_with(['{', '[', '(', '<']);
+    clean(value).filter(|text| text.chars().count() <= VALUE_LIMIT && !structure(text))
+}
 
 /// Adds a tag of the application within the limits.
 pub(super) fn put(tags: &mut Tags, key: &str, value: &str) {
     let key = key.trim();
-    let Some(value) = clean(value) else { return };
+    let Some(value) = label(value) else { return };
     let refused = {
         let lower = key.to_ascii_lowercase();
         REFUSED_WORDS.iter().any(|word| lower.contains(word))
     };
-    let fits = !key.is_empty()
-        && key.chars().count() <= KEY_LIMIT
-        && value.chars().count() <= VALUE_LIMIT
-        && (tags.len() < TAG_LIMIT || tags.contains_key(key));
+    let fits =
+        !key.is_empty() && key.chars().count() <= KEY_LIMIT && (tags.len() < TAG_LIMIT || tags.contains_key(key));
     if fits && !refused {
         tags.entry(key.to_owned()).or_insert_with(|| value.to_owned());
     }
@@ -75,7 +83,7 @@ pub(super) fn put(tags: &mut Tags, key: &str, value: &str) {
 
 /// Takes over one metadata pair: known names fill their column, every pair becomes a tag.
 pub(super) fn take(observation: &mut Observation, key: &str, value: &str) {
-    let Some(text) = clean(value).filter(|text| text.chars().count() <= VALUE_LIMIT) else { return };
+    let Some(text) = label(value) else { return };
     if key.len() > 4 * KEY_LIMIT {
         return;
     }

@@ -252,6 +252,8 @@ impl<'a> Reader<'a> {
                     'n' => text.push('\n'),
                     't' => text.push('\t'),
                     'r' => text.push('\r'),
+                    'b' => text.push('\u{8}'),
+                    'f' => text.push('\u{c}'),
                     'u' => text.push(escape(&mut chars, 4)?),
                     'x' => text.push(escape(&mut chars, 2)?),
                     'U' => text.push(escape(&mut chars, 8)?),
