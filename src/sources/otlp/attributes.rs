@@ -26,6 +26,7 @@ const SMALL: usize = 128;
 
 /// First segments of keys that conventions own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
 pub(super) enum Family {
     /// `gen_ai.*`
     GenAi = 1,
@@ -53,28 +54,32 @@ pub(super) enum Family {
 
 impl Family {
     fn of(key: &str) -> Option<Self> {
-        Some(match key.split_once('.')?.0 {
-            "gen_ai" => Self::GenAi,
-            "llm" => Self::Llm,
-            "ai" => Self::Ai,
-            "litellm" => Self::LiteLlm,
-            "langfuse" => Self::Langfuse,
-            "langsmith" => Self::LangSmith,
-            "traceloop" => Self::Traceloop,
-            "tensorzero" => Self::TensorZero,
-            "agw" | "agentgateway" => Self::AgentGateway,
-            "http" | "url" | "db" => Self::Transport,
-            "openinference" => Self::OpenInference,
+        let is = |head: &str| key.strip_prefix(head).is_some_and(|rest| rest.starts_with('.'));
+        // By the first letter, because every key of every span passes here.
+        let (heads, family) = match key.as_bytes().first()? {
+            b'g' => (&["gen_ai"][..], Self::GenAi),
+            b'l' if is("llm") => return Some(Self::Llm),
+            b'l' if is("litellm") => return Some(Self::LiteLlm),
+            b'l' if is("langfuse") => return Some(Self::Langfuse),
+            b'l' => (&["langsmith"][..], Self::LangSmith),
+            b'a' if is("ai") => return Some(Self::Ai),
+            b'a' => (&["agw", "agentgateway"][..], Self::AgentGateway),
+            b't' if is("traceloop") => return Some(Self::Traceloop),
+            b't' => (&["tensorzero"][..], Self::TensorZero),
+            b'h' | b'u' | b'd' => (&["http", "url", "db"][..], Self::Transport),
+            b'o' => (&["openinference"][..], Self::OpenInference),
             _ => return None,
-        })
+        };
+        heads.iter().any(|head| is(head)).then_some(family)
     }
 }
 
 /// Where to find a key.
+#[expect(clippy::large_enum_variant, reason = "lives on the stack while one span is read; a box would cost more")]
 #[derive(Debug)]
 enum Index<'a> {
     /// Open addressing: position in the list plus one, 0 is free.
-    Small(Box<[u8; SLOTS]>),
+    Small([u8; SLOTS]),
     Large(HashMap<&'a str, &'a Value>),
 }
 
@@ -90,18 +95,16 @@ fn value_of(entry: &KeyValue) -> Option<&Value> {
     entry.value.as_ref()?.value.as_ref()
 }
 
-/// A slot from the key's length and its last sixteen bytes, which is where keys of one family differ.
+/// A slot from the key's length and its last eight bytes, which is where keys of one family differ.
 fn slot(key: &str) -> usize {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let bytes = key.as_bytes();
-    let (head, tail) =
-        bytes.split_last_chunk::<8>().map_or((bytes, 0), |(head, tail)| (head, u64::from_le_bytes(*tail)));
-    let before = head.last_chunk::<8>().map_or_else(
-        || head.iter().fold(0, |sum, byte| (sum << 8) | u64::from(*byte)),
+    let tail = bytes.last_chunk::<8>().map_or_else(
+        || bytes.iter().fold(0, |sum, byte| (sum << 8) | u64::from(*byte)),
         |chunk| u64::from_le_bytes(*chunk),
     );
-    let mixed = (tail ^ before.rotate_left(29)).wrapping_mul(ODD) ^ u64::try_from(bytes.len()).unwrap_or(0);
-    usize::try_from(mixed.wrapping_mul(ODD) >> 56).unwrap_or(0)
+    let length = u64::try_from(bytes.len()).unwrap_or(0);
+    usize::try_from((tail ^ (length << 57)).wrapping_mul(ODD) >> 56).unwrap_or(0)
 }
 
 impl<'a> Attributes<'a> {
@@ -115,7 +118,7 @@ impl<'a> Attributes<'a> {
             }
             Index::Large(map)
         } else {
-            let mut slots = Box::new([0_u8; SLOTS]);
+            let mut slots = [0_u8; SLOTS];
             for (number, entry) in (1_u8..).zip(list).filter(|(_, entry)| value_of(entry).is_some()) {
                 let mut at = slot(&entry.key);
                 // Half of the slots stay free, so a free or equal one is met.

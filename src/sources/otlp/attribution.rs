@@ -26,39 +26,35 @@ const METADATA_PREFIXES: [&str; 6] = [
     "langsmith.metadata.",
 ];
 
-/// Words in a metadata key that announce content, personal data or secrets.
-const REFUSED_WORDS: [&str; 30] = [
-    "prompt",
-    "completion",
-    "message",
-    "input",
-    "output",
-    "content",
-    "query",
-    "question",
-    "answer",
-    "response",
-    "text",
-    "header",
-    "ip_address",
-    "email",
-    "token",
-    "secret",
-    "password",
-    "api_key",
-    "apikey",
-    "authorization",
-    "cookie",
-    "document",
-    "history",
-    "instruction",
-    "phone",
-    "argument",
-    "exception",
-    "traceback",
-    "stack_trace",
-    "request_data",
-];
+/// Words in a metadata key that announce content, personal data or secrets, by their first letter.
+const fn refused_words(first: u8) -> &'static [&'static str] {
+    match first {
+        b'a' => &["answer", "api_key", "apikey", "authorization", "argument"],
+        b'c' => &["completion", "content", "cookie"],
+        b'd' => &["document"],
+        b'e' => &["email", "exception"],
+        b'h' => &["header", "history"],
+        b'i' => &["input", "ip_address", "instruction"],
+        b'm' => &["message"],
+        b'o' => &["output"],
+        b'p' => &["prompt", "password", "phone"],
+        b'q' => &["query", "question"],
+        b'r' => &["response", "request_data"],
+        b's' => &["secret", "stack_trace"],
+        b't' => &["text", "token", "traceback"],
+        _ => &[],
+    }
+}
+
+/// True where a key has such a word in it, whatever its case.
+fn is_refused(key: &str) -> bool {
+    let bytes = key.as_bytes();
+    (0..bytes.len()).any(|at| {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let words = rest.first().map_or(&[][..], |first| refused_words(first.to_ascii_lowercase()));
+        words.iter().any(|word| rest.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word.as_bytes())))
+    })
+}
 
 /// A short plain label; `None` for null, for long text and for structures, which may hold anything.
 fn label(value: &str) -> Option<&str> {
@@ -70,13 +66,9 @@ fn label(value: &str) -> Option<&str> {
 pub(super) fn put(tags: &mut Tags, key: &str, value: &str) {
     let key = key.trim();
     let Some(value) = label(value) else { return };
-    let refused = {
-        let lower = key.to_ascii_lowercase();
-        REFUSED_WORDS.iter().any(|word| lower.contains(word))
-    };
     let fits =
         !key.is_empty() && key.chars().count() <= KEY_LIMIT && (tags.len() < TAG_LIMIT || tags.contains_key(key));
-    if fits && !refused {
+    if fits && !is_refused(key) {
         tags.entry(key.to_owned()).or_insert_with(|| value.to_owned());
     }
 }
@@ -87,7 +79,8 @@ pub(super) fn take(observation: &mut Observation, key: &str, value: &str) {
     if key.len() > 4 * KEY_LIMIT {
         return;
     }
-    let folded: String = key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let mut folded = String::with_capacity(key.len());
+    folded.extend(key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()));
     let column = match folded.as_str() {
         "userid" | "user" | "enduser" | "enduserid" | "langfuseuserid" => &mut observation.user_id,
         "sessionid" | "session" | "conversationid" | "threadid" | "langfusesessionid" => &mut observation.session_id,

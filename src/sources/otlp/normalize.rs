@@ -58,10 +58,11 @@ fn one<'a>(config: &OtlpConfig, dialect: Dialect, view: &SpanView<'a>, at: &Reco
         return Normalized::Skipped("pending_span");
     }
     let mut draft = Draft { observation: base(view.span, at), ..Draft::default() };
-    draft.observation.dialect = dialect.name();
+    dialect.name().clone_into(&mut draft.observation.dialect);
     draft.observation.gateway = dialect.gateway().map(str::to_owned);
     if !view.scope_version.is_empty() {
-        attribution::put(&mut draft.observation.tags, "otlp.scope_version", view.scope_version);
+        let version = view.scope_version.chars().take(64).collect();
+        draft.observation.tags.insert("otlp.scope_version".to_owned(), version);
     }
     attribution::fill_resource(view, &mut draft.observation);
     if dialect.gateway().is_some() {

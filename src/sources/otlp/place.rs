@@ -129,6 +129,11 @@ pub(super) struct Place {
 /// The canonical platform behind a name, in the spellings of clients (`openai.chat`), frameworks (`google-gla`) and
 /// gateways (`aws-bedrock`, `gcp_vertex_gemini`); a framework's own name says nothing, an unknown one is kept.
 pub(super) fn platform_of(name: &str) -> Option<Cow<'static, str>> {
+    // Most clients write the canonical name already.
+    let canonical = [OPENAI, ANTHROPIC, BEDROCK, AZURE_OPENAI, GEMINI, VERTEX, AZURE_INFERENCE];
+    if let Some(platform) = canonical.iter().find(|platform| **platform == name) {
+        return Some(Cow::Borrowed(platform));
+    }
     let fold = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     let known = |folded: &str| NAMES.iter().find(|(_, names)| names.contains(&folded)).map(|(platform, _)| *platform);
     let folded = fold(name);
@@ -171,6 +176,10 @@ pub(super) fn decide(name: Option<&str>, hosts: &[Cow<'_, str>]) -> Place {
 
 /// Platform and region that a host proves, with the path and the SDK's name where one host serves several platforms.
 fn proven(host: &str, path: &str, name: Option<&str>) -> Option<(&'static str, Option<String>)> {
+    // Addresses and names without a domain prove nothing.
+    if !host.contains('.') || host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return None;
+    }
     if let Some((_, other)) = OTHER_HOSTS.iter().find(|(known, _)| *known == host) {
         return Some((other, None));
     }
@@ -205,9 +214,13 @@ fn after_scheme(url: &str) -> &str {
     url.split_once("://").map_or(url, |(_, rest)| rest)
 }
 
-fn host_of(url: &str) -> String {
-    let host = after_scheme(url).split(['/', ':', '?']).next().unwrap_or_default();
-    host.trim().to_ascii_lowercase()
+fn host_of(url: &str) -> Cow<'_, str> {
+    let host = after_scheme(url).split(['/', ':', '?']).next().unwrap_or_default().trim();
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
+    }
 }
 
 fn path_of(url: &str) -> &str {

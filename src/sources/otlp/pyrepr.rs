@@ -112,7 +112,10 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn space(&mut self) {
-        self.rest = self.rest.trim_start();
+        // Mostly there is one blank or none.
+        let rest = self.rest.strip_prefix(' ').unwrap_or(self.rest);
+        let more = rest.bytes().next().is_some_and(|byte| byte <= b' ' || !byte.is_ascii());
+        self.rest = if more { rest.trim_start() } else { rest };
     }
 
     fn take(&mut self, expected: char) -> bool {
@@ -155,7 +158,7 @@ impl<'a> Reader<'a> {
 
     fn braces(&mut self, depth: usize) -> Option<Tree<'a>> {
         self.take('{');
-        let mut entries = Vec::new();
+        let mut entries = Vec::with_capacity(8);
         let mut items = Vec::new();
         while !self.take('}') {
             let key = self.value(depth + 1)?;
@@ -233,7 +236,8 @@ impl<'a> Reader<'a> {
     fn text(&mut self) -> Option<Cow<'a, str>> {
         let quote = self.rest.chars().next()?;
         let inner = self.rest.get(quote.len_utf8()..)?;
-        let plain = inner.find([quote, '\\'])?;
+        let ends = u8::try_from(quote).ok()?;
+        let plain = inner.bytes().position(|byte| byte == ends || byte == b'\\')?;
         let (text, rest) = inner.split_at_checked(plain)?;
         if let Some(rest) = rest.strip_prefix(quote) {
             self.rest = rest;

@@ -4,7 +4,6 @@
 
 use super::{Draft, note_retries, set};
 use crate::model::{Tags, Usage};
-use crate::sources::otlp::attribution;
 use crate::sources::otlp::place;
 use crate::sources::otlp::record::{Family, SpanView};
 
@@ -113,7 +112,8 @@ fn claim(view: &SpanView<'_>, tags: &mut Tags) {
     let cost: Option<f64> = COSTS.iter().find_map(|key| attributes.number(key)).or_else(in_details);
     if let Some(cost) = cost.filter(|cost| *cost > 0.0 && cost.is_finite()) {
         let text = format!("{cost:.12}");
-        attribution::put(tags, "reported_cost_usd", text.trim_end_matches('0').trim_end_matches('.'));
+        let text = text.trim_end_matches('0').trim_end_matches('.').to_owned();
+        tags.insert("reported_cost_usd".to_owned(), text);
     }
 }
 
@@ -124,6 +124,9 @@ pub(super) fn millis(seconds: f64) -> Option<f64> {
 
 /// Token counts under all spellings of the general conventions.
 pub(super) fn read_counts(view: &SpanView<'_>) -> Usage {
+    if !view.attributes.has_family(&[Family::GenAi, Family::Llm]) {
+        return Usage::default();
+    }
     let n = |keys: &[&str]| view.attributes.first_count(keys);
     let some = |key: &str| view.attributes.count(key).filter(|n| *n > 0);
     let hour = some("anthropic.usage.cache_creation.ephemeral_1h_input_tokens");
@@ -168,6 +171,10 @@ pub(super) fn read_counts(view: &SpanView<'_>) -> Usage {
 
 /// The canonical operation; LiteLLM prefixes its asynchronous functions with `a` and names them after the Python call.
 pub(in crate::sources::otlp) fn operation_name(name: &str) -> String {
+    // What most clients write needs no folding.
+    if matches!(name, "chat" | "embeddings" | "text_completion") {
+        return name.to_owned();
+    }
     let lower = name.trim().trim_start_matches('_').to_ascii_lowercase();
     let word = match lower.as_str() {
         "acompletion"

@@ -141,7 +141,7 @@ pub(super) fn read<'a>(view: &SpanView<'a>, draft: &mut Draft<'a>) {
     set(&mut observation.region, || region);
     set(&mut observation.request_model, || model.or_else(|| asked.map(Cow::into_owned)));
     if let Some(alias) = alias {
-        attribution::put(&mut observation.tags, "litellm.model_group", &alias);
+        observation.tags.insert("litellm.model_group".to_owned(), alias.chars().take(256).collect());
     }
     set(&mut observation.region, || place::region(header(hidden?, "llm_provider-x-ms-region")?));
     attribution(view, observation);
@@ -165,7 +165,10 @@ fn identify(view: &SpanView<'_>, hidden: Option<&Tree<'_>>, draft: &mut Draft<'_
     let observation = &mut draft.observation;
     set(&mut observation.provider_request_id, || {
         let hidden = hidden?;
-        let prefixed = names.iter().find_map(|name| header(hidden, &format!("{PROVIDER_HEADER}{name}")));
+        let prefixed = names.iter().find_map(|name| {
+            let is_it = |key: &str| key.strip_prefix(PROVIDER_HEADER).is_some_and(|key| key.eq_ignore_ascii_case(name));
+            headers(hidden).iter().find(|(key, _)| is_it(key)).and_then(|(_, value)| value.scalar())
+        });
         // Failed attempts keep the provider's headers under their own names.
         let bare = || names.iter().find_map(|name| header(hidden, name)).filter(|_| view.is_error());
         prefixed.or_else(bare).filter(|id| id.len() <= 256).map(str::to_owned)

@@ -72,29 +72,28 @@ pub(super) enum Dialect {
 
 impl Dialect {
     /// The observation's `dialect`.
-    pub(super) fn name(self) -> String {
-        let word = match self {
-            Self::LiteLlm => "litellm",
-            Self::OpenInference => "openinference",
-            Self::OpenLlmetry => "openllmetry",
-            Self::OpenLit => "openlit",
-            Self::Vercel => "vercel",
-            Self::VercelGenAi => "vercel_genai",
-            Self::Logfire => "logfire",
-            Self::Langfuse => "langfuse",
-            Self::LangSmith => "langsmith",
-            Self::AnthropicSdk => "anthropic_sdk",
-            Self::SpringAi => "spring_ai",
-            Self::SemanticKernel => "semantic_kernel",
-            Self::GenAi => "genai",
-            Self::Gateway(gateway) => gateway.name(),
-            Self::Generic => "generic",
-        };
-        format!("otlp.{word}")
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::LiteLlm => "otlp.litellm",
+            Self::OpenInference => "otlp.openinference",
+            Self::OpenLlmetry => "otlp.openllmetry",
+            Self::OpenLit => "otlp.openlit",
+            Self::Vercel => "otlp.vercel",
+            Self::VercelGenAi => "otlp.vercel_genai",
+            Self::Logfire => "otlp.logfire",
+            Self::Langfuse => "otlp.langfuse",
+            Self::LangSmith => "otlp.langsmith",
+            Self::AnthropicSdk => "otlp.anthropic_sdk",
+            Self::SpringAi => "otlp.spring_ai",
+            Self::SemanticKernel => "otlp.semantic_kernel",
+            Self::GenAi => "otlp.genai",
+            Self::Gateway(gateway) => gateway.dialect(),
+            Self::Generic => "otlp.generic",
+        }
     }
 
     /// Name of the gateway that speaks, `None` for clients.
-    pub(super) const fn gateway(self) -> Option<&'static str> {
+    pub(super) fn gateway(self) -> Option<&'static str> {
         match self {
             Self::LiteLlm => Some("litellm"),
             Self::Gateway(gateway) => Some(gateway.name()),

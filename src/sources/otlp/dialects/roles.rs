@@ -1,6 +1,8 @@
 //! Which spans are calls. A call is one attempt at a provider; agents, workflows, tools, steps, echoes and service
 //! spans never are, even where they repeat the token counts of the calls inside them.
 
+use std::borrow::Cow;
+
 use super::{Dialect, gateways, litellm, logfire, openlit, spring_ai, vercel};
 use crate::sources::otlp::record::{Family, SpanView};
 
@@ -85,7 +87,9 @@ pub(in crate::sources::otlp) fn classify(dialect: Dialect, view: &SpanView<'_>) 
     if let Some(role) = special {
         return role;
     }
-    let operation = attributes.word("gen_ai.operation.name").map(|name| name.to_ascii_lowercase());
+    let operation = attributes.word("gen_ai.operation.name").map(|name| {
+        if name.bytes().any(|byte| byte.is_ascii_uppercase()) { Cow::Owned(name.to_ascii_lowercase()) } else { name }
+    });
     if never(view, operation.as_deref()) {
         return Role::Context;
     }
@@ -106,7 +110,9 @@ pub(in crate::sources::otlp) fn classify(dialect: Dialect, view: &SpanView<'_>) 
     };
     // A word that no convention lists, without model and tokens, is somebody's own step.
     let asks = operation.as_deref().is_some_and(|name| {
-        CALLS.contains(&super::operation_name(name).as_str()) || attributes.has("gen_ai.request.model")
+        CALLS.contains(&name)
+            || attributes.has("gen_ai.request.model")
+            || CALLS.contains(&super::operation_name(name).as_str())
     });
     let marked = asks || tokens || attributes.has("llm.request.type");
     if by_dialect || marked { Role::Call } else { Role::Context }

@@ -62,19 +62,24 @@ const CACHE_KEYS: [&str; 7] = [
 ];
 
 impl Gateway {
-    /// Its name in `gateway` and in the dialect.
-    pub(super) const fn name(self) -> &'static str {
+    /// The observation's `dialect`.
+    pub(super) const fn dialect(self) -> &'static str {
         match self {
-            Self::Agentgateway => "agentgateway",
-            Self::Apisix => "apisix",
-            Self::Bifrost => "bifrost",
-            Self::Cloudflare => "cloudflare",
-            Self::Envoy => "envoy",
-            Self::Kong => "kong",
-            Self::Portkey => "portkey",
-            Self::TensorZero => "tensorzero",
-            Self::TraceloopHub => "traceloop_hub",
+            Self::Agentgateway => "otlp.agentgateway",
+            Self::Apisix => "otlp.apisix",
+            Self::Bifrost => "otlp.bifrost",
+            Self::Cloudflare => "otlp.cloudflare",
+            Self::Envoy => "otlp.envoy",
+            Self::Kong => "otlp.kong",
+            Self::Portkey => "otlp.portkey",
+            Self::TensorZero => "otlp.tensorzero",
+            Self::TraceloopHub => "otlp.traceloop_hub",
         }
+    }
+
+    /// Its name in `gateway`.
+    pub(super) fn name(self) -> &'static str {
+        self.dialect().trim_start_matches("otlp.")
     }
 
     /// The gateway that a scope name means, where the span has to do with LLMs.
