@@ -330,8 +330,11 @@ fn measure(requests: &[Vec<u8>]) -> (f64, f64) {
 
 fn main() -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    let requests: Vec<Vec<u8>> = CONVENTIONS.iter().map(request).collect();
-    for (convention, request) in CONVENTIONS.iter().zip(&requests) {
+    // Cargo adds `--bench`; a name picks one convention, for a profile.
+    let named: Vec<String> = std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
+    let chosen = || CONVENTIONS.iter().filter(|c| named.is_empty() || named.iter().any(|name| name == c.name));
+    let requests: Vec<Vec<u8>> = chosen().map(request).collect();
+    for (convention, request) in chosen().zip(&requests) {
         let (decoding, whole) = measure(std::slice::from_ref(request));
         writeln!(
             out,

@@ -48,10 +48,11 @@ pub(super) fn role(view: &SpanView<'_>, tokens: bool) -> Option<Role> {
     if litellm_attempts::is_refused(view) {
         return Some(Role::NotACall("rejected"));
     }
-    let named = attributes.word("gen_ai.operation.name").or_else(|| attributes.word("llm.request.type"));
-    let manages = named.as_ref().is_some_and(|name| MANAGEMENT.iter().any(|word| name.contains(word)));
-    if manages && !tokens {
-        return Some(Role::Context);
+    if !tokens {
+        let named = attributes.word("gen_ai.operation.name").or_else(|| attributes.word("llm.request.type"));
+        if named.is_some_and(|name| MANAGEMENT.iter().any(|word| name.contains(word))) {
+            return Some(Role::Context);
+        }
     }
     let own_name = view.scope.starts_with("litellm") && view.span.name == "litellm_request";
     // The attributes of a whole attempt on somebody else's span make that span the attempt.
