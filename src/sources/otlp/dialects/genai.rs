@@ -110,10 +110,10 @@ fn claim(view: &SpanView<'_>, tags: &mut Tags) {
         details.get("total")?.scalar()?.parse().ok()
     };
     let cost: Option<f64> = COSTS.iter().find_map(|key| attributes.number(key)).or_else(in_details);
-    if let Some(cost) = cost.filter(|cost| *cost > 0.0 && cost.is_finite()) {
-        let text = format!("{cost:.12}");
-        let text = text.trim_end_matches('0').trim_end_matches('.').to_owned();
-        tags.insert("reported_cost_usd".to_owned(), text);
+    // Ten digits, because the last ones differ between the encodings of one request.
+    let rounded = cost.and_then(|cost| format!("{cost:.9e}").parse::<f64>().ok());
+    if let Some(cost) = rounded.filter(|cost| *cost > 0.0 && *cost < 1e9) {
+        tags.insert("reported_cost_usd".to_owned(), cost.to_string());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use opentelemetry_proto::tonic::common::v1::AnyValue;
 
-use super::build::{array, event, failed, int, one, request, rows, span, text, truth};
+use super::build::{array, double, event, failed, int, one, request, rows, span, text, truth};
 use crate::model::{Normalized, Observation, Outcome, UsageStatus, Witness};
 
 /// Input, cache read, cache write, output, reasoning.
@@ -257,6 +257,19 @@ fn captured_headers_give_the_providers_request_id() {
     );
     assert_eq!((o.provider_request_id.as_deref(), o.deployment.as_deref()), (Some("a-1"), Some("my-gpt")));
     assert_eq!((o.platform.as_deref(), tag(&o, "retries")), (Some("azure.ai.openai"), Some("1")));
+}
+
+#[test]
+fn claims_of_cost_do_not_depend_on_the_last_digits() {
+    let claim = |cost: AnyValue| {
+        let o = call("acme", vec![("gen_ai.operation.name", text("chat")), ("gen_ai.usage.cost", cost)]);
+        o.tags.get("reported_cost_usd").cloned()
+    };
+    let (near, next) = (9.472_121_956_798_501, 9.472_121_956_798_503);
+    assert_eq!(claim(double(near)), claim(double(next)));
+    assert_eq!(claim(double(0.000_000_48)).as_deref(), Some("0.00000048"));
+    assert_eq!(claim(text("0.0025")).as_deref(), Some("0.0025"));
+    assert_eq!((claim(double(1e300)), claim(double(-1.0)), claim(double(0.0))), (None, None, None));
 }
 
 #[test]
