@@ -17,8 +17,10 @@ pub enum Chain {
 
 /// Clocks of one process; a try begins when the one before it has ended.
 const TOLERANCE_US: i64 = 5_000;
-/// Tag that holds the tries before this one as a gateway or SDK counts them, most of which leave no record.
-const REPORTED: &str = "attempted_retries";
+/// Tag of a call: tries at the provider that left no record of their own.
+const HIDDEN: &str = "retries";
+/// The same of a whole chain, on all its calls; the one that was answered came after them.
+const HIDDEN_IN_CHAIN: &str = "chain_retries";
 
 /// The chains that a call may be part of, by any of its witnesses.
 pub fn chains(witnesses: &[Witnessed<'_>]) -> BTreeSet<Chain> {
@@ -50,16 +52,25 @@ pub fn number(calls: &mut [(Call, BTreeSet<Chain>)]) {
             };
             let failed =
                 earlier.filter_map(|index| calls.get(*index)).take_while(|(other, _)| leads_to(chain, other, call));
-            let count = u16::try_from(failed.count()).unwrap_or(u16::MAX);
+            let count =
+                failed.fold(0_u16, |sum, (other, _)| sum.saturating_add(1).saturating_add(hidden(other, HIDDEN)));
             if let Some(before) = before.get_mut(*own) {
                 *before = count.max(*before);
             }
         }
     }
     for ((call, _), before) in calls.iter_mut().zip(before) {
-        let reported = call.tags.get(REPORTED).and_then(|n| n.parse::<u16>().ok()).unwrap_or(0);
-        call.attempt = Some(before.max(reported).saturating_add(1));
+        let own = if call.outcome == Outcome::Ok {
+            hidden(call, HIDDEN).max(hidden(call, HIDDEN_IN_CHAIN))
+        } else {
+            hidden(call, HIDDEN)
+        };
+        call.attempt = Some(before.saturating_add(own).saturating_add(1));
     }
+}
+
+fn hidden(call: &Call, tag: &str) -> u16 {
+    call.tags.get(tag).and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
 /// Whether `next` may be another try after `call`.

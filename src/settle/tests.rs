@@ -269,8 +269,10 @@ fn tries_of_one_request_are_numbered_after_failed_ones_only() {
     // A gateway's chain holds whatever the spans look like; what it counts and does not describe counts.
     let named = |o: Observation| Observation { chain_id: Some("c".into()), ..o };
     assert_eq!(tries(vec![named(span("a", 0, throttled)), named(elsewhere.clone())]), [1, 2]);
-    let counted = Observation { tags: [("attempted_retries".into(), "2".into())].into(), ..elsewhere };
-    assert_eq!(tries(vec![named(span("a", 0, throttled)), named(counted)]), [1, 3]);
+    let counted = |tag: &str| Observation { tags: [(tag.to_owned(), "2".into())].into(), ..elsewhere.clone() };
+    assert_eq!(tries(vec![named(span("a", 0, throttled)), named(counted("retries"))]), [1, 4]);
+    assert_eq!(tries(vec![named(span("a", 0, throttled)), named(counted("chain_retries"))]), [1, 4]);
+    assert_eq!(tries(vec![counted("retries")]), [3]);
 }
 
 #[test]

@@ -4,6 +4,8 @@
 
 pub mod azure;
 pub mod bedrock;
+#[cfg(test)]
+mod fuzz;
 pub mod otlp;
 
 use crate::model::{Normalized, RecordRef};

@@ -28,7 +28,8 @@ const ONLY: [(&str, &[&str]); 9] = [
     ("sources", &["model"]),
     ("demo", &["model"]),
     ("settle", &["model", "catalog", "attribution", "pricing"]),
-    ("query", &["model", "telemetry", "ledger"]),
+    // Functions and views are told in the words of the catalogue, the price book and the tables.
+    ("query", &["model", "telemetry", "ledger", "columns", "settle", "catalog", "pricing"]),
     ("serve", &["model", "telemetry", "ledger", "query"]),
     ("delta", &["model", "clock", "telemetry", "store"]),
 ];

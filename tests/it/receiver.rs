@@ -419,3 +419,25 @@ fn an_open_receiver_for_other_machines_is_refused_unless_told() {
     assert_eq!(post(&format!("{out}/v1/traces"), &[("content-type", JSON)], "{}").status, 200);
     server.stop();
 }
+
+/// What comes in one piece and what comes in many, over one connection that is kept.
+#[test]
+fn bodies_of_all_sizes_come_over_one_connection() {
+    let place = Place::new();
+    let server = place.serve_with(QUICK, &[]);
+    let mut sent = 0;
+    for (run, count) in [(1, 1), (2, 200), (3, 3000), (4, 1), (5, 9000), (6, 2)] {
+        let many = spans((0..count).map(|n| span(run, n, now_us())).collect());
+        for body in [protobuf(&many).encode_to_vec(), many.to_string().into_bytes()] {
+            let kind = if body.starts_with(b"{") { JSON } else { PROTOBUF };
+            let size = body.len();
+            let reply = server.post("/v1/traces", &[("content-type", kind)], body);
+            assert_eq!(reply.map(|reply| reply.status), Some(200), "{size} bytes of {kind}");
+        }
+        sent += i64::try_from(count).unwrap();
+    }
+    eventually("all of them are there, each once", SOON, || {
+        (server.number("SELECT count(*) FROM calls") == sent).then_some(())
+    });
+    server.stop();
+}

@@ -181,8 +181,9 @@ fn application_gateway_and_log_say_what_the_log_says_alone() {
         request_id: format!("{n:08x}-{}-4000-8000-000000000000", if at_bedrock { "bbbb" } else { "aaaa" }),
         start_us: now - 600 * SECOND_US + i64::try_from(n).unwrap() * 7 * SECOND_US,
         model: if at_bedrock { "us.anthropic.claude-sonnet-4-20250514-v1:0" } else { "gpt-4o" }.to_owned(),
-        tokens: (n % 6 != 0).then(|| [500 + n, 100 * (n % 3), if at_bedrock { 50 * (n % 2) } else { 0 }, 20 + n]),
-        error: (n % 6 == 0).then_some("ThrottlingException"),
+        tokens: (!n.is_multiple_of(6))
+            .then(|| [500 + n, 100 * (n % 3), if at_bedrock { 50 * (n % 2) } else { 0 }, 20 + n]),
+        error: n.is_multiple_of(6).then_some("ThrottlingException"),
     };
     let at_bedrock: Vec<Logged> = (0..40).map(|n| logged(n, true)).collect();
     let at_azure: Vec<Logged> = (0..40).map(|n| logged(n, false)).collect();

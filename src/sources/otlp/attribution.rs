@@ -6,7 +6,7 @@
 use crate::model::{Observation, Tags};
 
 use super::pyrepr::Tree;
-use super::record::{Attributes, SpanView, clean};
+use super::record::{Attributes, Family, SpanView, clean};
 
 /// Longest key of a tag, characters.
 const KEY_LIMIT: usize = 128;
@@ -15,7 +15,8 @@ const VALUE_LIMIT: usize = 256;
 /// Most tags of one observation.
 const TAG_LIMIT: usize = 32;
 
-/// Prefixes under which applications attach their own metadata.
+/// Families of keys under which applications attach their own metadata, and the prefixes within them.
+const METADATA_FAMILIES: [Family; 4] = [Family::Traceloop, Family::Ai, Family::Langfuse, Family::LangSmith];
 const METADATA_PREFIXES: [&str; 6] = [
     "traceloop.association.properties.",
     "ai.telemetry.metadata.",
@@ -25,57 +26,61 @@ const METADATA_PREFIXES: [&str; 6] = [
     "langsmith.metadata.",
 ];
 
-/// Words in a metadata key that announce content, personal data or secrets.
-const REFUSED_WORDS: [&str; 26] = [
-    "prompt",
-    "completion",
-    "message",
-    "input",
-    "output",
-    "content",
-    "query",
-    "question",
-    "answer",
-    "response",
-    "text",
-    "header",
-    "ip_address",
-    "email",
-    "token",
-    "secret",
-    "password",
-    "api_key",
-    "apikey",
-    "authorization",
-    "cookie",
-    "document",
-    "history",
-    "instruction",
-    "phone",
-    "argument",
-];
+/// Words in a metadata key that announce content, personal data or secrets, by their first letter.
+const fn refused_words(first: u8) -> &'static [&'static str] {
+    match first {
+        b'a' => &["answer", "api_key", "apikey", "authorization", "argument"],
+        b'c' => &["completion", "content", "cookie"],
+        b'd' => &["document"],
+        b'e' => &["email", "exception"],
+        b'h' => &["header", "history"],
+        b'i' => &["input", "ip_address", "instruction"],
+        b'm' => &["message"],
+        b'o' => &["output"],
+        b'p' => &["prompt", "password", "phone"],
+        b'q' => &["query", "question"],
+        b'r' => &["response", "request_data"],
+        b's' => &["secret", "stack_trace"],
+        b't' => &["text", "token", "traceback"],
+        _ => &[],
+    }
+}
+
+/// True where a key has such a word in it, whatever its case.
+fn is_refused(key: &str) -> bool {
+    let bytes = key.as_bytes();
+    (0..bytes.len()).any(|at| {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let words = rest.first().map_or(&[][..], |first| refused_words(first.to_ascii_lowercase()));
+        words.iter().any(|word| rest.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word.as_bytes())))
+    })
+}
+
+/// A short plain label; `None` for null, for long text and for structures, which may hold anything.
+fn label(value: &str) -> Option<&str> {
+    let structure = |text: &&str| text.starts_with(['{', '[', '(', '<']);
+    clean(value).filter(|text| text.chars().count() <= VALUE_LIMIT && !structure(text))
+}
 
 /// Adds a tag of the application within the limits.
 pub(super) fn put(tags: &mut Tags, key: &str, value: &str) {
     let key = key.trim();
-    let Some(value) = clean(value) else { return };
-    let refused = {
-        let lower = key.to_ascii_lowercase();
-        REFUSED_WORDS.iter().any(|word| lower.contains(word))
-    };
-    let fits = !key.is_empty()
-        && key.chars().count() <= KEY_LIMIT
-        && value.chars().count() <= VALUE_LIMIT
-        && (tags.len() < TAG_LIMIT || tags.contains_key(key));
-    if fits && !refused {
-        tags.entry(key.to_owned()).or_insert(value);
+    let Some(value) = label(value) else { return };
+    let fits =
+        !key.is_empty() && key.chars().count() <= KEY_LIMIT && (tags.len() < TAG_LIMIT || tags.contains_key(key));
+    if fits && !is_refused(key) {
+        tags.entry(key.to_owned()).or_insert_with(|| value.to_owned());
     }
 }
 
 /// Takes over one metadata pair: known names fill their column, every pair becomes a tag.
 pub(super) fn take(observation: &mut Observation, key: &str, value: &str) {
-    let Some(text) = clean(value).filter(|text| text.chars().count() <= VALUE_LIMIT) else { return };
-    let folded: String = key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let Some(text) = label(value) else { return };
+    if key.len() > 4 * KEY_LIMIT {
+        return;
+    }
+    let mut folded = String::with_capacity(key.len());
+    folded.extend(key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()));
     let column = match folded.as_str() {
         "userid" | "user" | "enduser" | "enduserid" | "langfuseuserid" => &mut observation.user_id,
         "sessionid" | "session" | "conversationid" | "threadid" | "langfusesessionid" => &mut observation.session_id,
@@ -86,18 +91,18 @@ pub(super) fn take(observation: &mut Observation, key: &str, value: &str) {
         _ => return put(&mut observation.tags, key, value),
     };
     if column.is_none() {
-        *column = Some(text);
+        *column = Some(text.to_owned());
     }
     put(&mut observation.tags, key, value);
 }
 
 /// Takes over the scalars of a metadata dictionary and its `tags` list (`"feature:checkout"` is a pair).
-pub(super) fn take_tree(observation: &mut Observation, tree: &Tree) {
+pub(super) fn take_tree(observation: &mut Observation, tree: &Tree<'_>) {
     for (key, value) in tree.entries() {
         if key == "tags" {
             value.items().iter().filter_map(Tree::text).for_each(|label| take_label(observation, label));
         } else if let Some(value) = value.scalar() {
-            take(observation, key, &value);
+            take(observation, key, value);
         }
     }
 }
@@ -121,31 +126,50 @@ pub(super) fn fill_resource(view: &SpanView<'_>, observation: &mut Observation) 
 /// Fills user, session, team, feature and tags from the spellings of all conventions.
 pub(super) fn fill(view: &SpanView<'_>, observation: &mut Observation) {
     let attributes = &view.attributes;
-    let first = |keys: &[&str]| attributes.first_text(keys);
-    let set = |column: &mut Option<String>, value: Option<String>| {
+    let set = |column: &mut Option<String>, keys: &[&str]| {
         if column.is_none() {
-            *column = value.filter(|text| text.chars().count() <= VALUE_LIMIT);
+            let short = |text: &std::borrow::Cow<'_, str>| text.chars().count() <= VALUE_LIMIT;
+            *column = keys.iter().find_map(|key| attributes.word(key)).filter(short).map(Into::into);
         }
     };
-    set(&mut observation.user_id, first(&["user.id", "enduser.id", "gen_ai.user", "gen_ai.request.user", "llm.user"]));
-    set(&mut observation.session_id, first(&["gen_ai.conversation.id", "session.id", "langsmith.trace.session_id"]));
-    for key in attributes.keys() {
-        let metadata = METADATA_PREFIXES.iter().find_map(|prefix| key.strip_prefix(prefix));
-        if let (Some(name), Some(value)) = (metadata, attributes.text(key)) {
-            take(observation, name, &value);
+    set(
+        &mut observation.user_id,
+        &["user.id", "langfuse.user.id", "enduser.id", "gen_ai.user", "gen_ai.request.user", "llm.user"],
+    );
+    set(
+        &mut observation.session_id,
+        &["gen_ai.conversation.id", "session.id", "langfuse.session.id", "langsmith.trace.session_id"],
+    );
+    if attributes.has_family(&METADATA_FAMILIES) {
+        let name_of =
+            |key: &'_ str| METADATA_PREFIXES.iter().find(|prefix| key.starts_with(**prefix)).map(|prefix| prefix.len());
+        let mut metadata: Vec<(&str, usize)> = attributes.keys().filter_map(|key| Some((key, name_of(key)?))).collect();
+        // Sorted, because the first that fits is kept and the order of attributes means nothing.
+        metadata.sort_unstable();
+        for (key, at) in metadata {
+            if let (Some(name), Some(value)) = (key.get(at..), attributes.word(key)) {
+                take(observation, name, &value);
+            }
+        }
+        // Langfuse also writes all metadata as one JSON object.
+        for key in ["langfuse.trace.metadata", "langfuse.observation.metadata"] {
+            if let Some(tree) = attributes.tree(key) {
+                take_tree(observation, &tree);
+            }
+        }
+        for key in ["langfuse.trace.tags", "langsmith.span.tags"] {
+            attributes.items(key, TAG_LIMIT).iter().for_each(|label| take_label(observation, label));
         }
     }
-    // OpenInference `metadata` is JSON text; LangSmith and Langfuse tags are lists of labels.
-    if attributes.has("openinference.span.kind")
-        && let Some(tree) = attributes.tree("metadata")
-    {
-        take_tree(observation, &tree);
+    // OpenInference `metadata` is JSON text.
+    if attributes.has_family(&[Family::OpenInference]) {
+        if let Some(tree) = attributes.tree("metadata") {
+            take_tree(observation, &tree);
+        }
+        attributes.items("tag.tags", TAG_LIMIT).iter().for_each(|label| take_label(observation, label));
     }
-    for key in ["tag.tags", "langfuse.trace.tags", "langsmith.span.tags"] {
-        attributes.items(key).iter().take(TAG_LIMIT).for_each(|label| take_label(observation, label));
-    }
-    set(&mut observation.feature, first(&["ai.telemetry.functionId", "traceloop.workflow.name", "gen_ai.agent.name"]));
-    if let Some(agent) = first(&["gen_ai.agent.name", "agent.name"]) {
+    set(&mut observation.feature, &["ai.telemetry.functionId", "traceloop.workflow.name", "gen_ai.agent.name"]);
+    if let Some(agent) = attributes.word("gen_ai.agent.name").or_else(|| attributes.word("agent.name")) {
         put(&mut observation.tags, "agent", &agent);
     }
 }
@@ -154,9 +178,9 @@ pub(super) fn fill(view: &SpanView<'_>, observation: &mut Observation) {
 pub(super) fn fill_defaults(defaults: &Tags, observation: &mut Observation) {
     for (key, value) in defaults {
         if key == "service" && observation.service.is_none() {
-            observation.service = clean(value);
+            observation.service = clean(value).map(str::to_owned);
         } else if key == "gateway" && observation.gateway.is_none() {
-            observation.gateway = clean(value);
+            observation.gateway = clean(value).map(str::to_owned);
         } else if !matches!(key.as_str(), "service" | "gateway") {
             take(observation, key, value);
         }

@@ -5,10 +5,11 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, NumberDataPoint, metric::Data, number_data_point};
 
-use crate::model::{Normalized, ProviderMetric, RecordId, RecordRef, Reject, Tags, Timestamp, fingerprint, platform};
+use crate::model::{Normalized, ProviderMetric, RecordId, RecordRef, Reject, Tags, Timestamp, fingerprint};
 
 use super::attribution::service_of;
 use super::config::OtlpConfig;
+use super::place;
 use super::record::Attributes;
 
 /// Attributes that are kept as dimensions; others are unbounded or personal.
@@ -128,6 +129,14 @@ fn row(
     let short = |text: String| text.chars().take(256).collect::<String>();
     let mut dimensions: Tags =
         DIMENSIONS.iter().filter_map(|key| Some(((*key).to_owned(), short(attributes.text(key)?)))).collect();
+    // Words of earlier versions.
+    if let Some(kind) = dimensions.get_mut("gen_ai.token.type") {
+        match kind.as_str() {
+            "prompt" => "input".clone_into(kind),
+            "completion" => "output".clone_into(kind),
+            _ => {}
+        }
+    }
     let service = service_of(resource).or_else(|| config.attributes.get("service").cloned());
     dimensions.extend(service.map(|service| ("service.name".to_owned(), short(service))));
     let kind = match temporality {
@@ -150,7 +159,8 @@ fn row(
         interval_s: point.end.checked_sub(point.start).filter(|_| point.start > 0).map(|nanos| nanos / 1_000_000_000),
         platform: attributes
             .first_text(&["gen_ai.provider.name", "gen_ai.system"])
-            .and_then(|name| platform::canonical(&name)),
+            .and_then(|name| place::platform_of(&name))
+            .map(Into::into),
         model: attributes.first_text(&["gen_ai.response.model", "gen_ai.request.model"]).map(short),
         name: metric.name.clone(),
         unit: (!metric.unit.is_empty()).then(|| short(metric.unit.clone())),

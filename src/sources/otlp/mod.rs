@@ -7,6 +7,7 @@
 //!
 //! Correlation is not done here: spans arrive in any order, in many requests.
 
+mod attributes;
 mod attribution;
 mod config;
 mod dialects;
@@ -20,6 +21,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod usage_object;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;

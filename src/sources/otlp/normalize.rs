@@ -12,7 +12,7 @@ use crate::model::{
 
 use super::config::OtlpConfig;
 use super::dialects::{self, Dialect, Draft, Role};
-use super::record::{Attributes, SpanView, hex_id};
+use super::record::{Attributes, Family, SpanView, hex_id};
 use super::{attribution, outcome, place};
 
 /// Longest walk over plain spans; longer ones and cycles end there.
@@ -27,7 +27,7 @@ pub(super) fn traces(
     at: &RecordRef<'_>,
     out: &mut Vec<Normalized>,
 ) {
-    let first = out.len();
+    let mut spoken: Vec<(usize, &Span)> = Vec::new();
     let mut plain: Vec<(usize, &Span)> = Vec::new();
     for resource_spans in &request.resource_spans {
         let resource = resource_spans.resource.as_ref().map(|r| r.attributes.as_slice()).unwrap_or_default();
@@ -35,14 +35,9 @@ pub(super) fn traces(
         for scope_spans in &resource_spans.scope_spans {
             let scope = scope_spans.scope.as_ref();
             for span in &scope_spans.spans {
-                let view = SpanView {
-                    resource: &resource,
-                    scope: scope.map_or("", |scope| scope.name.as_str()),
-                    scope_version: scope.map_or("", |scope| scope.version.as_str()),
-                    span,
-                    attributes: Attributes::new(&span.attributes),
-                };
+                let view = SpanView::new(&resource, scope, span);
                 if let Some(dialect) = dialects::detect(&view) {
+                    spoken.push((out.len(), span));
                     out.push(one(config, dialect, &view, at));
                 } else if has_llm_path(&view) {
                     out.push(context_of(span, at));
@@ -53,20 +48,21 @@ pub(super) fn traces(
             }
         }
     }
-    bridge(first, &plain, at, out);
+    bridge(&spoken, &plain, at, out);
 }
 
 /// Normalizes one span.
-fn one(config: &OtlpConfig, dialect: Dialect, view: &SpanView<'_>, at: &RecordRef<'_>) -> Normalized {
+fn one<'a>(config: &OtlpConfig, dialect: Dialect, view: &SpanView<'a>, at: &RecordRef<'_>) -> Normalized {
     let role = dialects::classify(dialect, view);
     if role == Role::Pending {
         return Normalized::Skipped("pending_span");
     }
     let mut draft = Draft { observation: base(view.span, at), ..Draft::default() };
-    draft.observation.dialect = dialect.name();
+    dialect.name().clone_into(&mut draft.observation.dialect);
     draft.observation.gateway = dialect.gateway().map(str::to_owned);
     if !view.scope_version.is_empty() {
-        attribution::put(&mut draft.observation.tags, "otlp.scope_version", view.scope_version);
+        let version = view.scope_version.chars().take(64).collect();
+        draft.observation.tags.insert("otlp.scope_version".to_owned(), version);
     }
     attribution::fill_resource(view, &mut draft.observation);
     if dialect.gateway().is_some() {
@@ -92,7 +88,7 @@ fn one(config: &OtlpConfig, dialect: Dialect, view: &SpanView<'_>, at: &RecordRe
             draft.observation.tags.insert("usage_for_parent".to_owned(), "true".to_owned());
         }
         Role::Context | Role::Pending => {
-            dialects::read_attribution(dialect, view, &mut draft.observation);
+            dialects::read_context(dialect, view, &mut draft.observation);
             draft.observation.witness = Witness::Context;
         }
     }
@@ -131,14 +127,14 @@ fn base(span: &Span, at: &RecordRef<'_>) -> Observation {
     }
 }
 
-fn read_call(dialect: Dialect, view: &SpanView<'_>, draft: &mut Draft, with_outcome: bool) {
+fn read_call<'a>(dialect: Dialect, view: &SpanView<'a>, draft: &mut Draft<'a>, with_outcome: bool) {
     dialects::read(dialect, view, draft);
     draft.observation.witness = if dialect.gateway().is_some() { Witness::Gateway } else { Witness::Client };
     finish(view, draft, with_outcome);
 }
 
 /// Decides platform, outcome and usage from everything that was read.
-fn finish(view: &SpanView<'_>, draft: &mut Draft, with_outcome: bool) {
+fn finish(view: &SpanView<'_>, draft: &mut Draft<'_>, with_outcome: bool) {
     let observation = &mut draft.observation;
     let place = place::decide(draft.provider.as_deref(), &draft.hosts);
     observation.platform = place.platform;
@@ -205,10 +201,15 @@ const LLM_PATHS: [&str; 12] = [
 
 /// True for a plain HTTP span of an LLM interface: the line from an application's call to a gateway's passes through.
 fn has_llm_path(view: &SpanView<'_>) -> bool {
+    if !view.attributes.has_family(&[Family::Transport]) {
+        return false;
+    }
     ["url.full", "http.url", "url.path", "http.target", "http.route"].iter().any(|key| {
         let url = view.attributes.raw(key).unwrap_or_default();
-        let path = url.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
-        LLM_PATHS.iter().any(|end| path.ends_with(end))
+        let path = url.split(['?', '#']).next().unwrap_or_default().as_bytes();
+        LLM_PATHS.iter().any(|end| {
+            path.len() >= end.len() && path.split_at(path.len() - end.len()).1.eq_ignore_ascii_case(end.as_bytes())
+        })
     })
 }
 
@@ -224,43 +225,52 @@ fn context_of(span: &Span, at: &RecordRef<'_>) -> Normalized {
     judge(observation)
 }
 
-/// Trace and span, lower-case hex.
-type SpanKey = (String, String);
+/// Trace and span.
+type SpanKey<'a> = (&'a [u8], &'a [u8]);
+
+fn key_of(span: &Span) -> SpanKey<'_> {
+    (&span.trace_id, &span.span_id)
+}
+
+fn parent_of(span: &Span) -> Option<SpanKey<'_>> {
+    (!span.parent_span_id.is_empty()).then_some((&span.trace_id, &span.parent_span_id))
+}
 
 /// Keeps the plain spans that lie below a call or above a gateway's call of the same request: the ancestor line from
 /// one layer's call to the other's passes through them.
-fn bridge(first: usize, plain: &[(usize, &Span)], at: &RecordRef<'_>, out: &mut [Normalized]) {
-    if plain.is_empty() || out.len() - first == plain.len() {
+fn bridge(all: &[(usize, &Span)], plain: &[(usize, &Span)], at: &RecordRef<'_>, out: &mut [Normalized]) {
+    if plain.is_empty() || all.is_empty() {
         return;
     }
-    let key = |trace: &[u8], span: &[u8]| Some((hex_id(trace)?, hex_id(span)?));
-    let spans: HashMap<SpanKey, (usize, &Span)> =
-        plain.iter().filter_map(|(row, span)| Some((key(&span.trace_id, &span.span_id)?, (*row, *span)))).collect();
-    let mut calls: HashSet<SpanKey> = HashSet::new();
+    let spans: HashMap<SpanKey<'_>, (usize, &Span)> =
+        plain.iter().map(|(row, span)| (key_of(span), (*row, *span))).collect();
+    let mut calls: HashSet<SpanKey<'_>> = HashSet::new();
     let mut kept: HashMap<usize, &Span> = HashMap::new();
-    for row in out.iter().skip(first) {
-        let Normalized::Observation(call) = row else { continue };
-        let (true, Some(trace), Some(span)) = (call.is_call(), &call.trace_id, &call.span_id) else { continue };
-        calls.insert((trace.clone(), span.clone()));
+    for (row, span) in all {
+        let Some(Normalized::Observation(call)) = out.get(*row) else { continue };
+        if !call.is_call() {
+            continue;
+        }
+        calls.insert(key_of(span));
         if call.gateway.is_none() {
             continue;
         }
-        let mut above = call.parent_span_id.clone();
+        let mut above = parent_of(span);
         for _ in 0..MAX_STEPS {
-            let Some((row, span)) = above.and_then(|parent| spans.get(&(trace.clone(), parent))) else { break };
+            let Some((row, span)) = above.and_then(|parent| spans.get(&parent)) else { break };
             kept.insert(*row, span);
-            above = hex_id(&span.parent_span_id);
+            above = parent_of(span);
         }
     }
     for (row, span) in plain {
-        let mut above = key(&span.trace_id, &span.parent_span_id);
+        let mut above = parent_of(span);
         for _ in 0..MAX_STEPS {
             let Some(parent) = above else { break };
             if calls.contains(&parent) {
                 kept.insert(*row, span);
                 break;
             }
-            above = spans.get(&parent).and_then(|(_, span)| key(&span.trace_id, &span.parent_span_id));
+            above = spans.get(&parent).and_then(|(_, span)| parent_of(span));
         }
     }
     for (row, span) in kept {

@@ -3,6 +3,8 @@
 //!
 //! Size, depth and number of nodes are limited, so hostile text costs little; what it can't read is `None`.
 
+use std::borrow::Cow;
+
 /// Longest text that is read, bytes.
 const MAX_BYTES: usize = 256 * 1024;
 /// Deepest nesting that is read.
@@ -10,26 +12,26 @@ const MAX_DEPTH: usize = 24;
 /// Most values that are read.
 const MAX_NODES: usize = 20_000;
 
-/// A value of a dictionary. Numbers stay text, so that no digit is lost.
+/// A value of a dictionary; text without escapes is borrowed. Numbers stay text, so that no digit is lost.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Tree {
+pub(super) enum Tree<'a> {
     /// `None`, `null` and everything that is not understood.
     Null,
     /// `True`, `true`, ….
     Bool(bool),
     /// A number as it was written.
-    Number(String),
+    Number(Cow<'a, str>),
     /// Text without its quotes.
-    Text(String),
+    Text(Cow<'a, str>),
     /// A list, tuple or set.
-    List(Vec<Tree>),
+    List(Vec<Self>),
     /// A dictionary or an object's fields, in order.
-    Map(Vec<(String, Tree)>),
+    Map(Vec<(Cow<'a, str>, Self)>),
 }
 
-impl Tree {
+impl<'a> Tree<'a> {
     /// Reads one value; `None` where the text is too long, too deep or not a value.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &'a str) -> Option<Self> {
         if text.len() > MAX_BYTES {
             return None;
         }
@@ -76,11 +78,12 @@ impl Tree {
     }
 
     /// Text of any scalar.
-    pub(super) fn scalar(&self) -> Option<String> {
+    pub(super) fn scalar(&self) -> Option<&str> {
         match self {
-            Self::Text(_) => self.text().map(str::to_owned),
-            Self::Number(text) => Some(text.clone()),
-            Self::Bool(truth) => Some(truth.to_string()),
+            Self::Text(_) => self.text(),
+            Self::Number(text) => Some(text),
+            Self::Bool(true) => Some("true"),
+            Self::Bool(false) => Some("false"),
             _ => None,
         }
     }
@@ -94,7 +97,7 @@ impl Tree {
     }
 
     /// Entries of a dictionary; none for everything else.
-    pub(super) fn entries(&self) -> &[(String, Self)] {
+    pub(super) fn entries(&self) -> &[(Cow<'a, str>, Self)] {
         match self {
             Self::Map(entries) => entries,
             _ => &[],
@@ -109,7 +112,10 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn space(&mut self) {
-        self.rest = self.rest.trim_start();
+        // Mostly there is one blank or none.
+        let rest = self.rest.strip_prefix(' ').unwrap_or(self.rest);
+        let more = rest.bytes().next().is_some_and(|byte| byte <= b' ' || !byte.is_ascii());
+        self.rest = if more { rest.trim_start() } else { rest };
     }
 
     fn take(&mut self, expected: char) -> bool {
@@ -128,7 +134,7 @@ impl<'a> Reader<'a> {
         self.rest.chars().next()
     }
 
-    fn value(&mut self, depth: usize) -> Option<Tree> {
+    fn value(&mut self, depth: usize) -> Option<Tree<'a>> {
         self.nodes += 1;
         if depth > MAX_DEPTH || self.nodes > MAX_NODES {
             return None;
@@ -150,16 +156,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn braces(&mut self, depth: usize) -> Option<Tree> {
+    fn braces(&mut self, depth: usize) -> Option<Tree<'a>> {
         self.take('{');
-        let mut entries = Vec::new();
+        let mut entries = Vec::with_capacity(8);
         let mut items = Vec::new();
         while !self.take('}') {
             let key = self.value(depth + 1)?;
             if self.take(':') {
                 let value = self.value(depth + 1)?;
-                if let Some(name) = key.scalar() {
-                    entries.push((name, value));
+                match key {
+                    Tree::Text(name) | Tree::Number(name) => entries.push((name, value)),
+                    _ => {}
                 }
             } else {
                 items.push(key);
@@ -171,7 +178,7 @@ impl<'a> Reader<'a> {
         Some(if items.is_empty() { Tree::Map(entries) } else { Tree::List(items) })
     }
 
-    fn list(&mut self, open: char, close: char, depth: usize) -> Option<Tree> {
+    fn list(&mut self, open: char, close: char, depth: usize) -> Option<Tree<'a>> {
         self.take(open);
         let mut items = Vec::new();
         while !self.take(close) {
@@ -183,15 +190,15 @@ impl<'a> Reader<'a> {
         Some(Tree::List(items))
     }
 
-    fn number(&mut self) -> Tree {
+    fn number(&mut self) -> Tree<'a> {
         let end = self.rest.find(|c: char| !(c.is_ascii_alphanumeric() || "+-._".contains(c)));
         let (number, rest) = self.rest.split_at_checked(end.unwrap_or(self.rest.len())).unwrap_or((self.rest, ""));
         self.rest = rest;
-        Tree::Number(number.to_owned())
+        Tree::Number(Cow::Borrowed(number))
     }
 
     /// A bare word: a constant, or the name of a class with its fields in parentheses.
-    fn word(&mut self, depth: usize) -> Option<Tree> {
+    fn word(&mut self, depth: usize) -> Option<Tree<'a>> {
         let word = self.name()?;
         if self.peek() != Some('(') {
             return Some(match word {
@@ -205,7 +212,7 @@ impl<'a> Reader<'a> {
         while !self.take(')') {
             let before = self.rest;
             match self.name() {
-                Some(name) if self.take('=') => fields.push((name.to_owned(), self.value(depth + 1)?)),
+                Some(name) if self.take('=') => fields.push((Cow::Borrowed(name), self.value(depth + 1)?)),
                 _ => {
                     self.rest = before;
                     self.value(depth + 1)?;
@@ -226,23 +233,38 @@ impl<'a> Reader<'a> {
         (!name.is_empty()).then_some(name)
     }
 
-    fn text(&mut self) -> Option<String> {
-        let mut chars = self.rest.char_indices();
-        let (_, quote) = chars.next()?;
-        let mut text = String::new();
+    fn text(&mut self) -> Option<Cow<'a, str>> {
+        let quote = self.rest.chars().next()?;
+        let inner = self.rest.get(quote.len_utf8()..)?;
+        let ends = u8::try_from(quote).ok()?;
+        let plain = inner.bytes().position(|byte| byte == ends || byte == b'\\')?;
+        let (text, rest) = inner.split_at_checked(plain)?;
+        if let Some(rest) = rest.strip_prefix(quote) {
+            self.rest = rest;
+            return Some(Cow::Borrowed(text));
+        }
+        self.escaped(text, rest, quote).map(Cow::Owned)
+    }
+
+    /// The rest of a text from its first backslash on.
+    fn escaped(&mut self, before: &str, from: &'a str, quote: char) -> Option<String> {
+        let mut chars = from.char_indices();
+        let mut text = before.to_owned();
         while let Some((at, c)) = chars.next() {
             match c {
                 '\\' => match chars.next()?.1 {
                     'n' => text.push('\n'),
                     't' => text.push('\t'),
                     'r' => text.push('\r'),
+                    'b' => text.push('\u{8}'),
+                    'f' => text.push('\u{c}'),
                     'u' => text.push(escape(&mut chars, 4)?),
                     'x' => text.push(escape(&mut chars, 2)?),
                     'U' => text.push(escape(&mut chars, 8)?),
                     other => text.push(other),
                 },
                 c if c == quote => {
-                    self.rest = self.rest.get(at + c.len_utf8()..)?;
+                    self.rest = from.get(at + c.len_utf8()..)?;
                     return Some(text);
                 }
                 c => text.push(c),

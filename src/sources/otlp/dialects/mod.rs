@@ -2,24 +2,37 @@
 //! attributes; never by schema URL or span name alone, both lie. The specific reader speaks first, the generic one
 //! fills what is left.
 
+mod anthropic_sdk;
+mod basis;
+mod botocore;
+mod detect;
 mod gateways;
 mod genai;
 mod langfuse;
+mod langsmith;
 mod litellm;
+mod litellm_attempts;
 mod litellm_raw;
 mod logfire;
 mod openinference;
 mod openlit;
 mod openllmetry;
 mod roles;
+mod semantic_kernel;
+mod spring_ai;
 mod vercel;
 
-use crate::model::Observation;
+use std::borrow::Cow;
+
+use crate::model::{Observation, Tags};
 
 use super::record::SpanView;
-use super::usage::{Basis, Counts};
+use super::usage::Counts;
 
+pub(super) use detect::detect;
+use gateways::Gateway;
 pub(super) use genai::{operation_name, tier_name};
+pub(super) use langfuse::is_error;
 pub(super) use roles::{Role, classify};
 
 /// A convention.
@@ -45,40 +58,45 @@ pub(super) enum Dialect {
     LangSmith,
     /// The Anthropic SDK's own spans.
     AnthropicSdk,
+    /// Spring AI.
+    SpringAi,
+    /// Microsoft's Semantic Kernel and Agent Framework.
+    SemanticKernel,
     /// `OpenTelemetry`'s own instrumentations.
     GenAi,
-    /// A gateway that is not LiteLLM; the word is its name.
-    Gateway(&'static str),
+    /// A gateway that is not LiteLLM.
+    Gateway(Gateway),
     /// None of these, but with attributes of the OpenTelemetry conventions.
     Generic,
 }
 
 impl Dialect {
     /// The observation's `dialect`.
-    pub(super) fn name(self) -> String {
-        let word = match self {
-            Self::LiteLlm => "litellm",
-            Self::OpenInference => "openinference",
-            Self::OpenLlmetry => "openllmetry",
-            Self::OpenLit => "openlit",
-            Self::Vercel => "vercel",
-            Self::VercelGenAi => "vercel_genai",
-            Self::Logfire => "logfire",
-            Self::Langfuse => "langfuse",
-            Self::LangSmith => "langsmith",
-            Self::AnthropicSdk => "anthropic_sdk",
-            Self::GenAi => "genai",
-            Self::Gateway(name) => name,
-            Self::Generic => "generic",
-        };
-        format!("otlp.{word}")
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::LiteLlm => "otlp.litellm",
+            Self::OpenInference => "otlp.openinference",
+            Self::OpenLlmetry => "otlp.openllmetry",
+            Self::OpenLit => "otlp.openlit",
+            Self::Vercel => "otlp.vercel",
+            Self::VercelGenAi => "otlp.vercel_genai",
+            Self::Logfire => "otlp.logfire",
+            Self::Langfuse => "otlp.langfuse",
+            Self::LangSmith => "otlp.langsmith",
+            Self::AnthropicSdk => "otlp.anthropic_sdk",
+            Self::SpringAi => "otlp.spring_ai",
+            Self::SemanticKernel => "otlp.semantic_kernel",
+            Self::GenAi => "otlp.genai",
+            Self::Gateway(gateway) => gateway.dialect(),
+            Self::Generic => "otlp.generic",
+        }
     }
 
     /// Name of the gateway that speaks, `None` for clients.
-    pub(super) const fn gateway(self) -> Option<&'static str> {
+    pub(super) fn gateway(self) -> Option<&'static str> {
         match self {
             Self::LiteLlm => Some("litellm"),
-            Self::Gateway(name) => Some(name),
+            Self::Gateway(gateway) => Some(gateway.name()),
             _ => None,
         }
     }
@@ -91,6 +109,10 @@ impl Dialect {
             Self::GenAi => view.scope.starts_with("opentelemetry.instrumentation.genai"),
             // It marks streams by the time to the first chunk, which a failed stream may lack.
             Self::VercelGenAi => !view.is_error(),
+            // Its operations have a streaming twin each.
+            Self::SemanticKernel => {
+                view.attributes.word("gen_ai.operation.name").is_some_and(|name| name.contains('.'))
+            }
             _ => false,
         }
     }
@@ -98,15 +120,15 @@ impl Dialect {
 
 /// A span's reading under construction.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
+pub(super) struct Draft<'a> {
     /// The observation; usage, platform and outcome are decided at the end.
     pub(super) observation: Observation,
     /// Counts as the span writes them.
     pub(super) counts: Counts,
     /// Provider as the span names it.
-    pub(super) provider: Option<String>,
+    pub(super) provider: Option<Cow<'a, str>>,
     /// Hosts and URLs that may prove the platform, the most certain first.
-    pub(super) hosts: Vec<String>,
+    pub(super) hosts: Vec<Cow<'a, str>>,
     /// True where the client estimates its counts.
     pub(super) estimated: bool,
     /// True where the counts stand for nothing (zeros of a failed attempt).
@@ -117,174 +139,35 @@ pub(super) struct Draft {
     pub(super) response_id_decided: bool,
 }
 
-impl Draft {
+impl<'a> Draft<'a> {
     /// Sets the provider name unless a more specific reader did.
-    fn provider_or(&mut self, provider: Option<String>) {
-        self.provider = self.provider.take().or(provider);
+    fn provider_or(&mut self, provider: Option<Cow<'a, str>>) {
+        if self.provider.is_none() {
+            self.provider = provider;
+        }
     }
 }
 
-/// Fills `column` unless a more specific reader did.
-fn set<T>(column: &mut Option<T>, value: Option<T>) {
+/// Fills `column` unless a more specific reader did; what is not needed is not read.
+fn set<T>(column: &mut Option<T>, value: impl FnOnce() -> Option<T>) {
     if column.is_none() {
-        *column = value;
+        *column = value();
     }
 }
 
-/// Packages of OpenLLMetry, whose scopes begin like those of `OpenTelemetry` itself.
-const OPENLLMETRY: [&str; 30] = [
-    "openai",
-    "anthropic",
-    "bedrock",
-    "langchain",
-    "llamaindex",
-    "llama_index",
-    "cohere",
-    "mistralai",
-    "groq",
-    "ollama",
-    "together",
-    "vertexai",
-    "google_generativeai",
-    "google_genai",
-    "replicate",
-    "watsonx",
-    "sagemaker",
-    "alephalpha",
-    "transformers",
-    "crewai",
-    "haystack",
-    "agno",
-    "mcp",
-    "openai_agents",
-    "writer",
-    "voyageai",
-    "milvus",
-    "pinecone",
-    "qdrant",
-    "chromadb",
-];
+/// Tag of a call during which the provider was asked more often than there are spans: how often more.
+const RETRIES: &str = "retries";
 
-/// Tells the dialect; `None` for a span that has nothing to do with LLMs.
-pub(super) fn detect(view: &SpanView<'_>) -> Option<Dialect> {
-    // LiteLLM writes onto whatever span is open, so its marks go before the scope of that span.
-    if view.attributes.has("hidden_params") && view.attributes.has_prefix(&["litellm.", "gen_ai."]) {
-        return Some(Dialect::LiteLlm);
-    }
-    by_scope(view).or_else(|| by_attributes(view))
-}
-
-fn by_scope(view: &SpanView<'_>) -> Option<Dialect> {
-    let scope = view.scope;
-    let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| scope.starts_with(prefix));
-    if scope == "litellm" || scope.starts_with("litellm.") {
-        return Some(Dialect::LiteLlm);
-    }
-    if starts(&["com.anthropic.sdk"]) {
-        return Some(Dialect::AnthropicSdk);
-    }
-    if scope == "gen_ai" {
-        return Some(Dialect::VercelGenAi);
-    }
-    if scope == "ai" {
-        let legacy = view.attributes.has_prefix(&["ai."]);
-        return Some(if legacy { Dialect::Vercel } else { Dialect::VercelGenAi });
-    }
-    if starts(&["pydantic-ai", "pydantic_ai", "logfire"]) {
-        return Some(Dialect::Logfire);
-    }
-    if starts(&["openlit"]) {
-        return Some(Dialect::OpenLit);
-    }
-    if starts(&["openinference", "@arizeai/openinference"]) {
-        return Some(Dialect::OpenInference);
-    }
-    if starts(&["@traceloop/", "traceloop.tracer"]) {
-        return Some(Dialect::OpenLlmetry);
-    }
-    if starts(&[
-        "opentelemetry.instrumentation.genai",
-        "opentelemetry.util.genai",
-        "opentelemetry.instrumentation.openai_v2",
-        "opentelemetry.instrumentation.botocore.bedrock",
-        "opentelemetry.instrumentation.vertexai_v2",
-        "opentelemetry.instrumentation.google_genai",
-    ]) {
-        return Some(Dialect::GenAi);
-    }
-    if let Some(rest) = scope.strip_prefix("opentelemetry.instrumentation.") {
-        let package = rest.split('.').next().unwrap_or_default();
-        return OPENLLMETRY.contains(&package).then_some(Dialect::OpenLlmetry);
-    }
-    if scope.starts_with("langfuse") {
-        return Some(Dialect::Langfuse);
-    }
-    gateways::by_scope(scope).map(Dialect::Gateway)
-}
-
-fn by_attributes(view: &SpanView<'_>) -> Option<Dialect> {
-    let attributes = &view.attributes;
-    let any = |prefixes: &[&str]| attributes.has_prefix(prefixes);
-    if let Some(name) = gateways::by_attributes(view) {
-        return Some(Dialect::Gateway(name));
-    }
-    if attributes.has("openinference.span.kind") {
-        return Some(Dialect::OpenInference);
-    }
-    if attributes.has("ai.operationId") {
-        return Some(Dialect::Vercel);
-    }
-    if attributes.has("langfuse.observation.type") {
-        return Some(Dialect::Langfuse);
-    }
-    if attributes.has("langsmith.span.kind") {
-        return Some(Dialect::LangSmith);
-    }
-    if any(&["traceloop."]) {
-        return Some(Dialect::OpenLlmetry);
-    }
-    if attributes.has("hidden_params") || any(&["litellm."]) {
-        return Some(Dialect::LiteLlm);
-    }
-    any(&["gen_ai.", "llm.usage.", "llm.request.", "llm.token_count.", "logfire.pending_parent_id"])
-        .then_some(Dialect::Generic)
-}
-
-/// What the input count of a library covers, as found by sending it calls with known counts.
-fn basis(dialect: Dialect, scope: &str) -> Basis {
-    const EXCLUSIVE: [&str; 4] = [
-        "opentelemetry.instrumentation.bedrock",
-        "opentelemetry.instrumentation.botocore.bedrock-runtime",
-        "openlit.instrumentation.anthropic",
-        "openlit.instrumentation.bedrock",
-    ];
-    const INCLUSIVE: [&str; 8] = [
-        "opentelemetry.instrumentation.genai",
-        "opentelemetry.util.genai",
-        "opentelemetry.instrumentation.openai_v2",
-        "opentelemetry.instrumentation.openai.v1",
-        "opentelemetry.instrumentation.anthropic",
-        "openinference",
-        "openlit.instrumentation.openai",
-        "com.anthropic.sdk",
-    ];
-    let within = |list: &[&str]| {
-        list.iter().any(|name| scope.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
-    };
-    if within(&EXCLUSIVE) {
-        Basis::Exclusive
-    } else if within(&INCLUSIVE)
-        || matches!(dialect, Dialect::LiteLlm | Dialect::Logfire | Dialect::Vercel | Dialect::VercelGenAi)
-    {
-        Basis::Inclusive
-    } else {
-        Basis::Unknown
+/// Notes attempts at the provider that left no span of their own.
+fn note_retries(tags: &mut Tags, hidden: u64) {
+    if hidden > 0 {
+        tags.entry(RETRIES.to_owned()).or_insert_with(|| hidden.to_string());
     }
 }
 
 /// Reads a call span: the dialect's own spellings first, then the generic ones for what is left.
-pub(super) fn read(dialect: Dialect, view: &SpanView<'_>, draft: &mut Draft) {
-    draft.counts.basis = basis(dialect, view.scope);
+pub(super) fn read<'a>(dialect: Dialect, view: &SpanView<'a>, draft: &mut Draft<'a>) {
+    draft.counts.basis = basis::of(dialect, view);
     match dialect {
         Dialect::LiteLlm => litellm::read(view, draft),
         Dialect::OpenInference => openinference::read(view, draft),
@@ -292,10 +175,14 @@ pub(super) fn read(dialect: Dialect, view: &SpanView<'_>, draft: &mut Draft) {
         Dialect::OpenLit => openlit::read(view, draft),
         Dialect::Vercel => vercel::read(view, draft),
         Dialect::Logfire => logfire::read(view, draft),
-        Dialect::Langfuse | Dialect::LangSmith => langfuse::read(view, draft),
-        Dialect::Gateway(name) => gateways::read(name, view, draft),
-        Dialect::AnthropicSdk | Dialect::VercelGenAi | Dialect::GenAi | Dialect::Generic => {}
+        Dialect::Langfuse => langfuse::read(view, draft),
+        Dialect::LangSmith => langsmith::read(view, draft),
+        Dialect::AnthropicSdk => anthropic_sdk::read(view, draft),
+        Dialect::SemanticKernel => semantic_kernel::read(view, draft),
+        Dialect::Gateway(gateway) => gateway.read(view, draft),
+        Dialect::SpringAi | Dialect::VercelGenAi | Dialect::GenAi | Dialect::Generic => {}
     }
+    botocore::read(view, draft);
     genai::read(view, draft);
     settle_operation(&mut draft.observation);
     let observation = &mut draft.observation;
@@ -308,24 +195,33 @@ pub(super) fn read(dialect: Dialect, view: &SpanView<'_>, draft: &mut Draft) {
     }
 }
 
-/// Libraries call `InvokeModel` with an embedding model a text completion; its answer is a vector all the same.
+/// Libraries call `InvokeModel` with an embedding model a chat or a text completion; its answer is a vector all the same.
 fn settle_operation(observation: &mut Observation) {
     let model = observation.request_model.as_deref().unwrap_or_default();
-    if observation.operation.as_deref() == Some("text_completion") && model.contains("embed") {
-        observation.operation = Some("embeddings".to_owned());
+    if matches!(observation.operation.as_deref(), Some("text_completion" | "chat")) {
+        if model.contains("embed") {
+            observation.operation = Some("embeddings".to_owned());
+        } else if model.contains("rerank") {
+            observation.operation = Some("rerank".to_owned());
+        }
     }
     // Microseconds are all a latency means; more digits only differ between encodings of the same number.
     observation.ttft_ms = observation.ttft_ms.map(|ms| (ms * 1000.0).round() / 1000.0);
 }
 
 /// Reads LiteLLM's copy of the provider's answer (`raw_gen_ai_request`), which speaks only where no call span does.
-pub(super) fn read_raw(view: &SpanView<'_>, draft: &mut Draft) {
+pub(super) fn read_raw<'a>(view: &SpanView<'a>, draft: &mut Draft<'a>) {
     litellm_raw::read(view, draft);
 }
 
-/// Attribution that only LiteLLM's spellings carry; also on spans that are no calls.
-pub(super) fn read_attribution(dialect: Dialect, view: &SpanView<'_>, observation: &mut Observation) {
-    if dialect == Dialect::LiteLlm {
-        litellm::attribution(view, observation);
+/// Attribution and attempts that only one dialect's spellings carry; also on spans that are no calls.
+pub(super) fn read_context(dialect: Dialect, view: &SpanView<'_>, observation: &mut Observation) {
+    match dialect {
+        Dialect::LiteLlm => {
+            litellm::attribution(view, observation);
+            litellm_attempts::on_server(view, observation);
+        }
+        Dialect::Gateway(gateway) => gateway.attribution(view, observation),
+        _ => {}
     }
 }

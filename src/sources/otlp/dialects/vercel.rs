@@ -1,56 +1,96 @@
-//! Vercel AI SDK with its own `ai.*` attributes. See <https://ai-sdk.dev/docs/ai-sdk-core/telemetry>.
+//! Vercel AI SDK with its own `ai.*` attributes: versions up to 4 (`promptTokens`), 5 (`inputTokens`), 6 and 7
+//! (`inputTokenDetails`). See <https://ai-sdk.dev/docs/ai-sdk-core/telemetry>.
 
 use super::{Draft, set};
 use crate::model::Usage;
-use crate::sources::otlp::record::SpanView;
+use crate::model::platform::{ANTHROPIC, BEDROCK};
+use crate::sources::otlp::place;
+use crate::sources::otlp::pyrepr::Tree;
+use crate::sources::otlp::record::{Family, SpanView};
+use crate::sources::otlp::usage::Basis;
 
-/// Reads `ai.*` of the inner spans (`….doGenerate`, `….doStream`, `….doEmbed`).
-pub(super) fn read(view: &SpanView<'_>, draft: &mut Draft) {
+/// Ends of the operations that are one request to a provider; others wrap them.
+pub(super) const CALLS: [&str; 4] = [".doGenerate", ".doStream", ".doEmbed", ".doRerank"];
+
+/// From version 6 on the input is the whole and says its parts; before, it is what the provider answered, which for
+/// Anthropic and Bedrock leaves cached tokens out.
+pub(super) fn basis(view: &SpanView<'_>) -> Basis {
     let attributes = &view.attributes;
-    let first = |keys: &[&str]| attributes.first_text(keys);
+    let details = || attributes.has_prefix(Family::Ai, &["ai.usage.inputTokenDetails."]);
+    let provider =
+        attributes.word("ai.model.provider").or_else(|| attributes.word("gen_ai.system")).unwrap_or_default();
+    let beside =
+        provider.contains("anthropic") || matches!(place::platform_of(&provider).as_deref(), Some(ANTHROPIC | BEDROCK));
+    if beside && attributes.has_family(&[Family::Ai]) && !details() { Basis::Exclusive } else { Basis::Inclusive }
+}
+
+/// Reads `ai.*` of the inner spans.
+pub(super) fn read<'a>(view: &SpanView<'a>, draft: &mut Draft<'a>) {
+    let attributes = &view.attributes;
     let n = |keys: &[&str]| attributes.first_count(keys);
-    draft.provider_or(first(&["ai.model.provider", "gen_ai.system"]).map(|name| provider(&name)));
-    draft.counts.fill(&Usage {
+    draft.provider_or(attributes.word("ai.model.provider").or_else(|| attributes.word("gen_ai.system")));
+    let mut usage = Usage {
         input: n(&["ai.usage.inputTokens", "ai.usage.promptTokens", "ai.usage.tokens"]),
         cache_read: n(&["ai.usage.inputTokenDetails.cacheReadTokens", "ai.usage.cachedInputTokens"]),
-        cache_write: n(&["ai.usage.inputTokenDetails.cacheWriteTokens"]),
+        cache_write: n(&["ai.usage.inputTokenDetails.cacheWriteTokens", "ai.usage.cacheCreationInputTokens"]),
         output: n(&["ai.usage.outputTokens", "ai.usage.completionTokens"]),
         reasoning: n(&["ai.usage.outputTokenDetails.reasoningTokens", "ai.usage.reasoningTokens"]),
         ..Usage::default()
-    });
+    };
+    if usage.cache_read.is_none() || usage.cache_write.is_none() {
+        from_metadata(view, &mut usage);
+    }
+    draft.counts.fill(&usage);
     let observation = &mut draft.observation;
-    let id = first(&["ai.operationId"]).unwrap_or_default();
-    let operation = if id.ends_with(".doEmbed") { "embeddings" } else { "chat" };
-    set(&mut observation.operation, Some(operation.to_owned()));
-    set(&mut observation.streaming, Some(id.ends_with(".doStream")));
-    set(&mut observation.request_model, first(&["ai.model.id", "gen_ai.request.model"]));
-    set(&mut observation.response_model, first(&["ai.response.model"]));
-    set(&mut observation.response_id, first(&["ai.response.id"]));
-    set(&mut observation.finish_reason, first(&["ai.response.finishReason"]));
-    let ttft = attributes.number("ai.response.msToFirstChunk").filter(|ms| (0.0..86_400_000.0).contains(ms));
-    set(&mut observation.ttft_ms, ttft.or_else(|| view.event_after_ms("ai.stream.firstChunk")));
+    let id = attributes.word("ai.operationId").unwrap_or_default();
+    set(&mut observation.operation, || Some(operation(&id).to_owned()));
+    set(&mut observation.streaming, || Some(id.ends_with(".doStream")));
+    set(&mut observation.request_model, || attributes.first_text(&["ai.model.id", "gen_ai.request.model"]));
+    set(&mut observation.response_model, || attributes.text("ai.response.model"));
+    set(&mut observation.response_id, || attributes.text("ai.response.id"));
+    set(&mut observation.finish_reason, || attributes.text("ai.response.finishReason"));
+    set(&mut observation.ttft_ms, || {
+        let ms = attributes.number("ai.response.msToFirstChunk").filter(|ms| (0.0..86_400_000.0).contains(ms));
+        ms.or_else(|| view.event_after_ms("ai.stream.firstChunk"))
+    });
 }
 
-/// `openai.chat` is a provider and an API; only Vertex shares its first word with another platform.
-fn provider(name: &str) -> String {
-    let lower = name.to_ascii_lowercase();
-    if lower.starts_with("google.vertex") || lower.starts_with("vertex.") {
-        return "vertex_ai".to_owned();
+/// Cache counts that versions up to 5 leave in the provider's metadata, JSON by provider.
+fn from_metadata(view: &SpanView<'_>, usage: &mut Usage) {
+    let Some(metadata) = view.attributes.tree("ai.response.providerMetadata") else { return };
+    let n = |provider: &Tree<'_>, paths: &[&[&str]]| provider.count(paths);
+    for provider in ["anthropic", "vertex", "bedrock"].iter().filter_map(|name| metadata.get(name)) {
+        set(&mut usage.cache_read, || {
+            n(
+                provider,
+                &[&["cacheReadInputTokens"], &["usage", "cache_read_input_tokens"], &["usage", "cacheReadInputTokens"]],
+            )
+        });
+        set(&mut usage.cache_write, || {
+            n(
+                provider,
+                &[
+                    &["cacheCreationInputTokens"],
+                    &["usage", "cache_creation_input_tokens"],
+                    &["usage", "cacheWriteInputTokens"],
+                ],
+            )
+        });
     }
-    match lower.split_once('.') {
-        Some((head, _)) => head.to_owned(),
-        None => lower,
+    for provider in ["openai", "azure", "xai"].iter().filter_map(|name| metadata.get(name)) {
+        set(&mut usage.cache_read, || n(provider, &[&["cachedPromptTokens"]]));
+        set(&mut usage.reasoning, || n(provider, &[&["reasoningTokens"]]));
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cuts_the_api_off_a_provider() {
-        assert_eq!(provider("openai.chat"), "openai");
-        assert_eq!(provider("google.vertex.chat"), "vertex_ai");
-        assert_eq!(provider("amazon-bedrock"), "amazon-bedrock");
+fn operation(id: &str) -> &'static str {
+    if id.ends_with(".doEmbed") {
+        "embeddings"
+    } else if id.ends_with(".doRerank") {
+        "rerank"
+    } else if id.contains("generateImage") {
+        "image"
+    } else {
+        "chat"
     }
 }

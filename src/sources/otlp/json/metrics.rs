@@ -80,7 +80,7 @@ fn temporality(object: &Object) -> Result<i32, JsonError> {
 
 fn histogram_point(object: &Object) -> Result<HistogramDataPoint, JsonError> {
     Ok(HistogramDataPoint {
-        attributes: attributes(object)?,
+        attributes: attributes(object),
         start_time_unix_nano: unsigned(object, START)?,
         time_unix_nano: unsigned(object, END)?,
         count: unsigned(object, ("count", "count"))?,
@@ -93,7 +93,7 @@ fn histogram_point(object: &Object) -> Result<HistogramDataPoint, JsonError> {
 
 fn exponential_point(object: &Object) -> Result<ExponentialHistogramDataPoint, JsonError> {
     Ok(ExponentialHistogramDataPoint {
-        attributes: attributes(object)?,
+        attributes: attributes(object),
         start_time_unix_nano: unsigned(object, START)?,
         time_unix_nano: unsigned(object, END)?,
         count: unsigned(object, ("count", "count"))?,
@@ -115,7 +115,7 @@ fn number_point(object: &Object) -> Result<NumberDataPoint, JsonError> {
         None => double(object, ("asDouble", "as_double"))?.map(Number::AsDouble),
     };
     Ok(NumberDataPoint {
-        attributes: attributes(object)?,
+        attributes: attributes(object),
         start_time_unix_nano: unsigned(object, START)?,
         time_unix_nano: unsigned(object, END)?,
         value,

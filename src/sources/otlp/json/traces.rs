@@ -35,30 +35,36 @@ pub(super) fn request(object: &Object) -> Result<ExportTraceServiceRequest, Json
     Ok(ExportTraceServiceRequest { resource_spans })
 }
 
+/// A span. Tolerant: a field that can't be read is absent, because one damaged span must not cost the others of its
+/// request; a span without a readable time is rejected later, alone.
 fn span(object: &Object) -> Result<Span, JsonError> {
     Ok(Span {
-        trace_id: id(object, ("traceId", "trace_id"), 16)?,
-        span_id: id(object, ("spanId", "span_id"), 8)?,
-        parent_span_id: id(object, ("parentSpanId", "parent_span_id"), 8)?,
-        name: text(object, ("name", "name"))?,
-        kind: enumeration(object, ("kind", "kind"), &KINDS)?,
-        start_time_unix_nano: unsigned(object, ("startTimeUnixNano", "start_time_unix_nano"))?,
-        end_time_unix_nano: unsigned(object, ("endTimeUnixNano", "end_time_unix_nano"))?,
-        attributes: attributes(object)?,
-        events: list(object, ("events", "events"), |map| {
-            Ok(Event {
-                time_unix_nano: unsigned(map, ("timeUnixNano", "time_unix_nano"))?,
-                name: text(map, ("name", "name"))?,
-                attributes: attributes(map)?,
-                ..Event::default()
-            })
-        })?,
+        trace_id: id(object, ("traceId", "trace_id"), 16).unwrap_or_default(),
+        span_id: id(object, ("spanId", "span_id"), 8).unwrap_or_default(),
+        parent_span_id: id(object, ("parentSpanId", "parent_span_id"), 8).unwrap_or_default(),
+        trace_state: text(object, ("traceState", "trace_state")).unwrap_or_default(),
+        name: text(object, ("name", "name")).unwrap_or_default(),
+        kind: enumeration(object, ("kind", "kind"), &KINDS).unwrap_or_default(),
+        start_time_unix_nano: unsigned(object, ("startTimeUnixNano", "start_time_unix_nano")).unwrap_or_default(),
+        end_time_unix_nano: unsigned(object, ("endTimeUnixNano", "end_time_unix_nano")).unwrap_or_default(),
+        attributes: attributes(object),
+        events: list(object, ("events", "events"), |map| Ok(event(map))).unwrap_or_default(),
         status: message(object, ("status", "status"), |map| {
             Ok(Status {
-                message: text(map, ("message", "message"))?,
-                code: enumeration(map, ("code", "code"), &CODES)?,
+                message: text(map, ("message", "message")).unwrap_or_default(),
+                code: enumeration(map, ("code", "code"), &CODES).unwrap_or_default(),
             })
-        })?,
+        })
+        .unwrap_or_default(),
         ..Span::default()
     })
+}
+
+fn event(object: &Object) -> Event {
+    Event {
+        time_unix_nano: unsigned(object, ("timeUnixNano", "time_unix_nano")).unwrap_or_default(),
+        name: text(object, ("name", "name")).unwrap_or_default(),
+        attributes: attributes(object),
+        ..Event::default()
+    }
 }

@@ -156,14 +156,20 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// An attribute list.
-pub(super) fn attributes(object: &Object) -> Result<Vec<KeyValue>, JsonError> {
-    list(object, ("attributes", "attributes"), key_value)
+/// An attribute list. Tolerant like [`any_value`]: an entry that can't be read is absent.
+pub(super) fn attributes(object: &Object) -> Vec<KeyValue> {
+    pairs(object, ("attributes", "attributes"))
 }
 
-fn key_value(object: &Object) -> Result<KeyValue, JsonError> {
-    let value = message(object, ("value", "value"), |map| Ok(any_value(map)))?;
-    Ok(KeyValue { key: text(object, ("key", "key"))?, value, ..KeyValue::default() })
+fn pairs(object: &Object, key: Key) -> Vec<KeyValue> {
+    let Some(Value::Array(items)) = field(object, key) else { return Vec::new() };
+    items.iter().filter_map(Value::as_object).filter_map(key_value).collect()
+}
+
+fn key_value(object: &Object) -> Option<KeyValue> {
+    let Some(Value::String(key)) = field(object, ("key", "key")) else { return None };
+    let value = field(object, ("value", "value")).and_then(Value::as_object).map(any_value);
+    Some(KeyValue { key: key.clone(), value, ..KeyValue::default() })
 }
 
 /// An attribute's value. Tolerant: a value that can't be read is absent, because one odd attribute must not cost the
@@ -192,11 +198,11 @@ fn any_value(object: &Object) -> AnyValue {
     } else if let Some(value) = get(("doubleValue", "double_value")) {
         as_double(value).map(Any::DoubleValue)
     } else if let Some(Value::Object(map)) = get(("arrayValue", "array_value")) {
-        list(map, ("values", "values"), |item| Ok(any_value(item)))
-            .ok()
-            .map(|values| Any::ArrayValue(ArrayValue { values }))
+        let items = field(map, ("values", "values")).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let values = items.iter().filter_map(Value::as_object).map(any_value).collect();
+        Some(Any::ArrayValue(ArrayValue { values }))
     } else if let Some(Value::Object(map)) = get(("kvlistValue", "kvlist_value")) {
-        list(map, ("values", "values"), key_value).ok().map(|values| Any::KvlistValue(KeyValueList { values }))
+        Some(Any::KvlistValue(KeyValueList { values: pairs(map, ("values", "values")) }))
     } else if let Some(Value::String(text)) = get(("bytesValue", "bytes_value")) {
         base64(text).map(Any::BytesValue)
     } else {
@@ -207,18 +213,16 @@ fn any_value(object: &Object) -> AnyValue {
 
 /// The `resource` of a resource's group.
 pub(super) fn resource(object: &Object) -> Result<Option<Resource>, JsonError> {
-    message(object, ("resource", "resource"), |map| {
-        Ok(Resource { attributes: attributes(map)?, ..Resource::default() })
-    })
+    message(object, ("resource", "resource"), |map| Ok(Resource { attributes: attributes(map), ..Resource::default() }))
 }
 
 /// The `scope` of a scope's group.
 pub(super) fn scope(object: &Object) -> Result<Option<InstrumentationScope>, JsonError> {
     message(object, ("scope", "scope"), |map| {
         Ok(InstrumentationScope {
-            name: text(map, ("name", "name"))?,
-            version: text(map, ("version", "version"))?,
-            attributes: attributes(map)?,
+            name: text(map, ("name", "name")).unwrap_or_default(),
+            version: text(map, ("version", "version")).unwrap_or_default(),
+            attributes: attributes(map),
             ..InstrumentationScope::default()
         })
     })

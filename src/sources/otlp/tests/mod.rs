@@ -2,6 +2,11 @@
 
 mod build;
 mod calls;
+mod dialects;
+mod frameworks;
+mod fuzz;
+mod gateways;
 mod hostile;
 mod privacy;
 mod samples;
+mod vocabulary;

@@ -1,61 +1,10 @@
 //! Canaries: content attributes, events and messages leave no trace in any row.
 
 use super::build::{at, event, failed, request, rows, span, text};
+use super::vocabulary::CONTENT;
 use crate::sources::otlp::{OtlpConfig, OtlpSpans};
 
 const CANARY: &str = "CANARY what the user said";
-
-/// Attributes that hold content in one convention or another.
-const CONTENT: [&str; 48] = [
-    "gen_ai.input.messages",
-    "gen_ai.output.messages",
-    "gen_ai.system_instructions",
-    "gen_ai.tool.definitions",
-    "gen_ai.tool.call.arguments",
-    "gen_ai.tool.call.result",
-    "gen_ai.prompt",
-    "gen_ai.prompt.0.content",
-    "gen_ai.completion",
-    "gen_ai.completion.0.content",
-    "input.value",
-    "output.value",
-    "llm.input_messages.0.message.content",
-    "llm.output_messages.0.message.content",
-    "llm.prompts",
-    "llm.prompt_template.template",
-    "traceloop.entity.input",
-    "traceloop.entity.output",
-    "traceloop.association.properties.prompt",
-    "ai.prompt",
-    "ai.prompt.messages",
-    "ai.response.text",
-    "ai.response.object",
-    "ai.response.toolCalls",
-    "ai.values",
-    "ai.telemetry.metadata.userMessage",
-    "embedding.embeddings.0.embedding.text",
-    "request_data",
-    "response_data",
-    "llm.openai.messages",
-    "llm.openai.choices",
-    "llm.openai.content",
-    "llm.openai.output",
-    "llm.openai.input",
-    "llm.openai.data",
-    "llm.openai.contents",
-    "llm.openai.candidates",
-    "llm.openai.stringified_raw_response",
-    "error.message",
-    "error.stack_trace",
-    "exception.message",
-    "langfuse.observation.input",
-    "langfuse.observation.output",
-    "langfuse.trace.input",
-    "langsmith.metadata.inputs",
-    "metadata.requester_ip_address",
-    "metadata.user_api_key_user_email",
-    "exception",
-];
 
 #[test]
 fn no_content_reaches_a_row() {
