@@ -264,7 +264,7 @@ fn upkeep_works_on_a_log_that_has_aged() {
     let old = "SELECT call_id, ts, provider_request_id, input_tokens, output_tokens, cost, principal FROM calls \
         WHERE provider_request_id < '00000020' ORDER BY call_id";
     let before = place.sql(old);
-    let aged = std::time::SystemTime::now() - Duration::from_secs(7 * 3600);
+    let aged = std::time::UNIX_EPOCH + Duration::from_micros(u64::try_from(now_us() - 7 * HOUR_US).unwrap());
     for round in 0..3_u32 {
         for table in ["calls", "observations", "quarantine", "provider_metrics"] {
             for entry in files_below(&place.path(&format!("data/{table}/_delta_log"))) {
