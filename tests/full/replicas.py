@@ -210,7 +210,7 @@ def run(work, env):
             until(lambda: by_deltalake() == before_horizon(reader), 60, 1)
             alone = by_deltalake()
             equal("the ledger alone has every call before the horizon once", alone, before_horizon(reader), f"{alone[0]} of {sent}")
-            check("and that is something to see", alone[0] > sent / 4, f"{alone[0]} calls")
+            check("and that is something to see", alone[0] > 0, f"{alone[0]} calls")
             found = json.loads(polymeter("sql", TOTALS, "--data", PLACE, "--format", "json", env=env))
             equal("`polymeter sql` agrees", tuple(found[0].values()), wanted)
 
