@@ -10,34 +10,41 @@ WITH points AS (
     platform,
     coalesce(model, dimensions['gen_ai.request.model']) AS model,
     ts AS started,
+    coalesce(interval_s, 0) > 0 AS has_start,
     to_timestamp_micros(CAST(ts AS BIGINT) + 1000000 * coalesce(interval_s, 0)) AS at,
     total,
     count
   FROM provider_metrics
   WHERE name IN ('gen_ai.client.token.usage', 'gen_ai.client.operation.duration')
 ),
+steps AS (
+  SELECT
+    *,
+    lag(total) OVER (PARTITION BY series, name ORDER BY at) AS total_before,
+    lag(count) OVER (PARTITION BY series, name ORDER BY at) AS count_before,
+    -- Exporters that send no start, or one that wanders, begin anew where the total falls.
+    has_start AND started >= lag(at) OVER (PARTITION BY series, name ORDER BY at) AS begins
+  FROM points
+  WHERE total IS NOT NULL AND temporality IN ('cumulative', 'delta')
+),
 growth AS (
   SELECT
     *,
-    CASE WHEN temporality = 'cumulative'
-      THEN total - coalesce(lag(total) OVER (PARTITION BY series, name, started ORDER BY at), 0)
-      ELSE total
-    END AS more,
-    CASE WHEN temporality = 'cumulative'
-      THEN count - coalesce(lag(count) OVER (PARTITION BY series, name, started ORDER BY at), 0)
-      ELSE count
-    END AS more_samples
-  FROM points
+    CASE WHEN temporality = 'delta' OR total_before IS NULL OR begins OR total < total_before
+      THEN total ELSE total - total_before END AS more,
+    CASE WHEN temporality = 'delta' OR count_before IS NULL OR begins OR count < count_before
+      THEN count ELSE count - count_before END AS more_samples
+  FROM steps
 )
 SELECT
   date_trunc('hour', at) AS hour,
   service,
   platform,
   model,
-  CAST(sum(more) FILTER (WHERE name = 'gen_ai.client.token.usage' AND token_type = 'input') AS BIGINT) AS input_tokens,
-  CAST(
+  TRY_CAST(sum(more) FILTER (WHERE name = 'gen_ai.client.token.usage' AND token_type = 'input') AS BIGINT) AS input_tokens,
+  TRY_CAST(
     sum(more) FILTER (WHERE name = 'gen_ai.client.token.usage' AND token_type IN ('output', 'completion')) AS BIGINT
   ) AS output_tokens,
-  CAST(sum(more_samples) FILTER (WHERE name = 'gen_ai.client.operation.duration') AS BIGINT) AS operations
+  TRY_CAST(sum(more_samples) FILTER (WHERE name = 'gen_ai.client.operation.duration') AS BIGINT) AS operations
 FROM growth
 GROUP BY 1, 2, 3, 4

@@ -15,6 +15,8 @@ pub enum Chain {
     Siblings(String, String),
 }
 
+/// Tries before one that are looked at.
+const MOST_TRIES: usize = 100;
 /// Clocks of one process; a try begins when the one before it has ended.
 const TOLERANCE_US: i64 = 5_000;
 /// Tag of a call: tries at the provider that left no record of their own.
@@ -46,7 +48,8 @@ pub fn number(calls: &mut [(Call, BTreeSet<Chain>)]) {
     for (chain, mut members) in by_chain {
         members.sort_unstable_by_key(|index| calls.get(*index).map(|(call, _)| (call.ts, call.call_id)));
         for at in 0..members.len() {
-            let earlier = members.iter().take(at).rev();
+            // Nobody tries more often; a trace of thousands must not cost their square.
+            let earlier = members.iter().take(at).rev().take(MOST_TRIES);
             let Some((own, (call, _))) = members.get(at).and_then(|own| Some((own, calls.get(*own)?))) else {
                 continue;
             };
@@ -84,5 +87,6 @@ fn leads_to(chain: &Chain, call: &Call, next: &Call) -> bool {
     failed
         && next.ts.0 - call.ts.0 <= LINK_WINDOW_US
         // What runs beside it is other work below the same span.
-        && (matches!(chain, Chain::Named(_)) || ended() <= next.ts.0 + TOLERANCE_US)
+        && (matches!(chain, Chain::Named(_))
+            || (call.operation == next.operation && ended() <= next.ts.0 + TOLERANCE_US))
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::link::DisjointSets;
 use super::twins::join_twins;
-use crate::model::{MINUTE_US, Observation, RecordId, Timestamp, Witness};
+use crate::model::{MINUTE_US, Observation, Outcome, RecordId, Timestamp, Witness};
 
 /// Witnesses of one call whose starts lie further apart than this are not merged: it bounds what a settle must read.
 pub const LINK_WINDOW_US: i64 = 15 * MINUTE_US;
@@ -194,6 +194,7 @@ fn join_ancestors(
         if let Some(above) = line.iter().copied().find(|above| counted(above))
             && !spans.separate_attempts(unique, above, index)
             && near(unique, above, index)
+            && !unique.get(above).zip(unique.get(index)).is_some_and(|(a, b)| are_apart(a.observation, b.observation))
         {
             below.entry(above).or_default().push(index);
         }
@@ -285,20 +286,28 @@ impl<'a> Spans<'a> {
         (!speaks).then_some(LeftOut::Repeats)
     }
 
-    /// The clients' spans of requests that a gateway answered from its cache or refused: the nearest call span above such
-    /// an event, unless another attempt below it did reach a provider.
+    /// The spans around what a gateway answered from its cache or refused: the call spans above such an event, up to the
+    /// tool or agent that asked, unless another attempt below them did reach a provider.
     fn asked_in_vain(&self, unique: &[Witnessed<'a>]) -> BTreeSet<usize> {
-        let witness = |index: &usize| unique.get(*index).map(|witnessed| witnessed.observation);
-        let asks = |index: &usize| witness(index).is_some_and(|o| o.is_call() && o.witness == Witness::Client);
-        let nearest = |below: usize| self.ancestors(unique, below).into_iter().find(asks);
-        let events =
-            || (0..unique.len()).filter(|index| witness(index).is_some_and(|o| o.witness == Witness::NotACall));
-        let mut vain: BTreeSet<usize> = events().filter_map(nearest).collect();
-        if !vain.is_empty() {
-            let sent = (0..unique.len()).filter(|index| witness(index).is_some_and(Observation::is_call));
-            for client in sent.filter_map(nearest) {
-                vain.remove(&client);
+        let witness = |index: usize| unique.get(index).map(|witnessed| witnessed.observation);
+        let asking = |below: usize| -> Vec<usize> {
+            let line = self.ancestors(unique, below).into_iter().filter_map(|index| Some((index, witness(index)?)));
+            let near = line.take_while(|(_, span)| !asks_for_itself(span));
+            near.filter(|(_, span)| span.is_call()).map(|(index, _)| index).collect()
+        };
+        let mut vain = BTreeSet::new();
+        for (index, event) in (0..unique.len()).filter_map(|index| Some((index, witness(index)?))) {
+            if event.witness == Witness::NotACall {
+                // Who was refused and has an answer all the same got it elsewhere.
+                let hit = event.tags.get("gateway_event").is_some_and(|kind| kind != "rejected");
+                let answered = |span: &Observation| span.outcome == Some(Outcome::Ok) && !span.usage.is_empty();
+                vain.extend(asking(index).into_iter().filter(|above| hit || !witness(*above).is_some_and(answered)));
             }
+        }
+        if !vain.is_empty() {
+            let sent = |index: &usize| witness(*index).is_some_and(Observation::is_call) && !vain.contains(index);
+            let above: BTreeSet<usize> = (0..unique.len()).filter(sent).flat_map(asking).collect();
+            vain.retain(|span| !above.contains(span));
         }
         vain
     }
@@ -310,6 +319,20 @@ impl<'a> Spans<'a> {
             above.observation.error_code.is_some() || above.observation.http_status.is_some_and(|status| status >= 400);
         is_raw(below.observation) && failed && above.observation.usage.is_empty()
     }
+}
+
+/// An agent, a tool or a workflow: what lies below it is another request than what lies above. Spans of servers and of
+/// gateways only pass a request on.
+fn asks_for_itself(span: &Observation) -> bool {
+    span.witness == Witness::Context && span.gateway.is_none() && span.dialect != "otlp.bridge"
+}
+
+/// Two spans of one line that can't be one call: two answers to one client, or a success above a failure.
+fn are_apart(above: &Observation, below: &Observation) -> bool {
+    let answers = above.response_id.as_deref().zip(below.response_id.as_deref());
+    let two = above.witness == Witness::Client && below.witness == Witness::Client && above.dialect == below.dialect;
+    let succeeded = above.outcome == Some(Outcome::Ok) && !above.usage.is_empty();
+    (two && answers.is_some_and(|(a, b)| a != b)) || (succeeded && failed(below) && below.usage.is_empty())
 }
 
 fn is_raw(span: &Observation) -> bool {

@@ -288,10 +288,68 @@ fn what_a_gateway_answers_by_itself_is_no_call_of_the_client_either() {
     };
     let app = || span("app", Some("agent"), Witness::Client);
     let hit = || span("hit", Some("server"), Witness::NotACall);
-    let around = || [span("agent", None, Witness::Context), span("server", Some("app"), Witness::Context)];
+    let server = || Observation { dialect: "otlp.bridge".into(), ..span("server", Some("app"), Witness::Context) };
+    let around = || [span("agent", None, Witness::Context), server()];
     assert_eq!(run([vec![app(), hit()], around().to_vec()].concat()), []);
     // Refused once and then let through: the client's span is a witness of what reached the provider.
     let sent = span("sent", Some("server"), Witness::Gateway);
     let calls = run([vec![app(), hit(), sent], around().to_vec()].concat());
     assert_eq!((calls.len(), calls[0].members.len()), (1, 2));
+}
+
+#[test]
+fn an_event_below_a_tool_leaves_the_call_above_it_and_one_below_two_clients_leaves_neither() {
+    let (usage, usage_status) = measured(500, 50);
+    let span = |name: &str, parent: Option<&str>, witness, dialect: &str| Observation {
+        trace_id: Some("t".into()),
+        span_id: Some(name.into()),
+        parent_span_id: parent.map(str::to_owned),
+        dialect: dialect.into(),
+        outcome: Some(Outcome::Ok),
+        usage,
+        usage_status,
+        ..observation(name, witness)
+    };
+    let event = |name: &str, parent: &str, kind: &str| Observation {
+        tags: [("gateway_event".to_owned(), kind.to_owned())].into(),
+        ..span(name, Some(parent), Witness::NotACall, "otlp.envoy")
+    };
+    let llm = || span("llm", None, Witness::Client, "otlp.genai");
+    let tool = span("tool", Some("llm"), Witness::Context, "otlp.genai");
+    assert_eq!(run(vec![llm(), tool, event("hit", "tool", "cache_hit")]).len(), 1);
+    // Refused here, answered elsewhere.
+    assert_eq!(run(vec![llm(), event("no", "llm", "rejected")]).len(), 1);
+    let sdk = span("sdk", Some("llm"), Witness::Client, "otlp.openllmetry");
+    assert_eq!(run(vec![llm(), sdk, event("hit", "sdk", "cache_hit")]), []);
+}
+
+#[test]
+fn a_success_above_a_failed_attempt_is_another_attempt() {
+    let (usage, usage_status) = measured(44, 5);
+    let client = Observation {
+        usage,
+        usage_status,
+        outcome: Some(Outcome::Ok),
+        error_code: None,
+        ..failed_span("c", "otlp.genai", 0)
+    };
+    let attempt = Observation {
+        trace_id: client.trace_id.clone(),
+        parent_span_id: client.span_id.clone(),
+        error_code: Some("429".into()),
+        witness: Witness::Gateway,
+        ..failed_span("g", "otlp.litellm", 1000)
+    };
+    assert_eq!(run(vec![client, attempt]).len(), 2);
+}
+
+#[test]
+fn ten_failures_at_once_told_twice_are_ten() {
+    for (apart_us, offset_us) in [(500, 5_000), (0, 5_000), (20_000, 15_000), (20_000, 5_000)] {
+        let told = |n: i64| {
+            let outer = failed_span(&format!("o{n}"), "otlp.openllmetry", n * apart_us);
+            [outer, failed_span(&format!("i{n}"), "otlp.anthropic_sdk", n * apart_us + offset_us)]
+        };
+        assert_eq!(run((0..10).flat_map(told).collect()).len(), 10, "{apart_us} {offset_us}");
+    }
 }

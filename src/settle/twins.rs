@@ -1,7 +1,7 @@
 //! Failed calls without any id that two instrumentations of one process describe, each in a trace of its own: neither ids
 //! nor ancestry tell that they are one, but service, model and outcome are the same and they begin together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::count::{Links, Rule, Witnessed};
 use super::link::{LinkKey, hashed};
@@ -32,7 +32,8 @@ fn kin(observation: &Observation) -> Option<(&str, Outcome)> {
     (nameless && observation.witness == Witness::Client && observation.trace_id.is_some()).then_some((service, outcome))
 }
 
-/// Joins those that are nearest to each other, both ways: of several calls that fail at once none is joined to two.
+/// Joins each with the first that may be the same call, in order of start: of several calls that fail at once none is
+/// joined to two.
 pub fn join_twins(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, sets: &mut Links) {
     let mut families: BTreeMap<(&str, Outcome), Vec<usize>> = BTreeMap::new();
     for (index, witnessed) in unique.iter().enumerate().filter(|(index, _)| counted(index)) {
@@ -40,41 +41,33 @@ pub fn join_twins(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, se
             families.entry(kin).or_default().push(index);
         }
     }
-    let mut pairs = Vec::new();
+    let span = |index: usize| unique.get(index).map(|witnessed| witnessed.observation);
     for mut family in families.into_values().filter(|family| family.len() > 1) {
-        let span = |index: usize| unique.get(index).map(|witnessed| witnessed.observation);
         family.sort_unstable_by_key(|index| span(*index).map(|span| (span.ts, span.observation_id)));
-        let nearest: Vec<Option<usize>> = (0..family.len()).map(|at| nearest(unique, &family, at, sets)).collect();
-        for (at, other) in nearest.iter().enumerate() {
-            let mutual = other.is_some_and(|other| nearest.get(other).copied().flatten() == Some(at));
-            if let (true, Some(a), Some(b)) = (mutual, family.get(at), other.and_then(|other| family.get(other))) {
-                pairs.push((*a, *b));
+        // What one call is told by so far, oldest first.
+        let mut open: VecDeque<Vec<usize>> = VecDeque::new();
+        for index in family {
+            let Some(this) = span(index) else { continue };
+            let early = |told: &Vec<usize>| told.iter().any(|other| span(*other).is_some_and(|o| begin_apart(o, this)));
+            while open.front().is_some_and(early) {
+                open.pop_front();
+            }
+            let fits = |other: &usize, sets: &mut Links| {
+                span(*other).is_some_and(|other| same_call(other, this)) && sets.root(*other) != sets.root(index)
+            };
+            match open.iter_mut().find(|told| told.iter().all(|other| fits(other, sets))) {
+                Some(told) => {
+                    told.first().into_iter().for_each(|first| sets.join(*first, index, Rule::Twin));
+                    told.push(index);
+                }
+                None => open.push_back(vec![index]),
             }
         }
     }
-    pairs.into_iter().for_each(|(a, b)| sets.join(a, b, Rule::Twin));
 }
 
-/// The place in the family of the span that may be the same call as the one at `at` and begins nearest to it.
-fn nearest(unique: &[Witnessed<'_>], family: &[usize], at: usize, sets: &mut Links) -> Option<usize> {
-    let own = *family.get(at)?;
-    let span = |index: usize| unique.get(index).map(|witnessed| witnessed.observation);
-    let this = span(own)?;
-    let near = |place: &usize| {
-        let other = family.get(*place).and_then(|index| span(*index));
-        other.is_some_and(|other| other.ts.0.abs_diff(this.ts.0) <= TOGETHER_US.unsigned_abs())
-    };
-    let around = (0..at).rev().take_while(near).chain((at + 1..family.len()).take_while(near));
-    let mut found: Vec<(u64, &Observation, usize)> = around
-        .filter_map(|place| {
-            let index = *family.get(place)?;
-            let other = span(index)?;
-            let fits = same_call(this, other) && sets.root(own) != sets.root(index);
-            fits.then_some((other.ts.0.abs_diff(this.ts.0), other, place))
-        })
-        .collect();
-    found.sort_by_key(|(distance, other, _)| (*distance, other.observation_id));
-    found.first().map(|(_, _, place)| *place)
+fn begin_apart(earlier: &Observation, later: &Observation) -> bool {
+    later.ts.0 - earlier.ts.0 > TOGETHER_US
 }
 
 /// Two tellers of one failure: another instrumentation, no other model, no other status, at the same time.
@@ -86,7 +79,13 @@ fn same_call(a: &Observation, b: &Observation) -> bool {
         let gap = std::time::Duration::from_micros(second.ts.0.abs_diff(first.ts.0));
         gap.as_secs_f64() * 1e3 <= ms
     });
-    a.dialect != b.dialect && !differ(&a.environment, &b.environment) && statuses && overlap && one_model(a, b)
+    // Within one trace ancestry tells what is one call.
+    a.dialect != b.dialect
+        && a.trace_id != b.trace_id
+        && !differ(&a.environment, &b.environment)
+        && statuses
+        && overlap
+        && one_model(a, b)
 }
 
 /// Some libraries cut the region and the vendor off a model's name.
