@@ -395,10 +395,15 @@ fn join_in_time(unique: &[Witnessed<'_>], group: &[usize], window_us: i64, rule:
     }
 }
 
+/// A real id has more letters than what libraries write for none: `unknown`, `N/A`, `0`.
+const fn names_one_answer(id: &str) -> bool {
+    id.len() >= 8
+}
+
 fn join_response_ids(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, sets: &mut Links) {
     let mut by_id: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, witnessed) in unique.iter().enumerate().filter(|(index, _)| counted(index)) {
-        if let Some(id) = witnessed.observation.response_id.as_deref() {
+        if let Some(id) = witnessed.observation.response_id.as_deref().filter(|id| names_one_answer(id)) {
             by_id.entry(id).or_default().push(index);
         }
     }

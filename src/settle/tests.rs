@@ -353,3 +353,13 @@ fn ten_failures_at_once_told_twice_are_ten() {
         assert_eq!(run((0..10).flat_map(told).collect()).len(), 10, "{apart_us} {offset_us}");
     }
 }
+
+#[test]
+fn a_word_for_no_id_joins_nobody() {
+    let span =
+        |name: &str, id: &str| Observation { response_id: Some(id.into()), ..observation(name, Witness::Client) };
+    for word in ["unknown", "N/A", "-", "0"] {
+        assert_eq!(run(vec![span("a", word), span("b", word)]).len(), 2, "{word}");
+    }
+    assert_eq!(run(vec![span("a", "chatcmpl-9f2c"), span("b", "chatcmpl-9f2c")]).len(), 1);
+}
