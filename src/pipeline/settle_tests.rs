@@ -47,7 +47,7 @@ impl Place {
 
     /// Journals observations as `writer` and settles what the journal holds.
     async fn settle(&self, settler: &mut Settler, observations: Vec<Observation>, horizon: Timestamp) {
-        let journal = Tables::journal(&self.store, "w", None).await.unwrap();
+        let journal = Tables::open(&self.store).await.unwrap().journal(&self.store, "w", None).await.unwrap();
         let rows = Rows { observations: observations.into_iter().map(Arc::new).collect(), ..Rows::default() };
         journal.append(rows, Positions::default()).await.unwrap();
         settler.tables.refresh().await.unwrap();
@@ -76,7 +76,7 @@ fn witness(name: &str, id: &str, ts: Timestamp, input: Option<u64>) -> Observati
         witness: Witness::Client,
         ts,
         observed_at: ts,
-        response_id: Some(id.into()),
+        response_id: Some(format!("chatcmpl-{id}")),
         platform: Some("openai".into()),
         usage: Usage { input, ..Usage::default() },
         usage_status: if input.is_some() { UsageStatus::Measured } else { UsageStatus::Missing },
