@@ -58,7 +58,7 @@ async fn run(settles: u64, calls: u64) -> Result<()> {
     let log = LogUpkeep { keep_log: Duration::from_secs(10), keep_files: Duration::from_secs(10) };
     let retention = Retention { log, ..Retention::default() };
     let mut settler = Settler::new(&store, Tables::open(&store).await?, retention, Duration::from_secs(60));
-    let journal = Tables::journal(&store, "bench", None).await?;
+    let journal = settler.tables.journal(&store, "bench", None).await?;
     let engine = Engine::new(Limits::default(), Arc::clone(&rules))?;
     let step = DAYS * 24 * HOUR_US / i64::try_from(settles)?;
     let per_day = settles / u64::try_from(DAYS)?;

@@ -122,9 +122,9 @@ async fn run(options: ImportOptions, set_aside: Option<&[Quarantined]>) -> anyho
     let store = Store::open(&options.data).await?;
     let found = find(&options).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let before = Tables::open(&store).await?;
     let (writer, _writer_lock) = writer(&store, &clock)?;
-    let journal = Tables::journal(&store, &writer, None).await?;
+    let before = Tables::open(&store).await?;
+    let journal = before.journal(&store, &writer, None).await?;
     rules::keep(&store, options.principals.as_ref()).await?;
     let rules = rules::rules(&store, options.principals.clone()).await?;
     let settling = Settling {

@@ -13,6 +13,7 @@ use crate::ledger::{Retention, UpkeepReport};
 use crate::model::{HOUR_US, Interval, Timestamp};
 use crate::pipeline::{Audit, PipelineError, Portion, Settler, Tables};
 use crate::settle::Rules;
+use crate::store::Store;
 
 /// How long to wait for a server to hand the settle role over.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -21,11 +22,12 @@ const LEASE: Duration = Duration::from_secs(60);
 /// Rows that are settled at once.
 const SETTLE_ROWS: usize = 250_000;
 
-async fn open(options: &StoreOptions, retention: Retention) -> anyhow::Result<(Settler, Arc<Rules>)> {
+async fn open(options: &StoreOptions, retention: Retention) -> anyhow::Result<(Store, Settler, Arc<Rules>)> {
     let store = existing_store(&options.data).await?;
     let rules = rules::rules(&store, options.principals.clone()).await?;
     let tables = Tables::open(&store).await?;
-    Ok((Settler::new(&store, tables, retention, LEASE), rules))
+    let settler = Settler::new(&store, tables, retention, LEASE);
+    Ok((store, settler, rules))
 }
 
 async fn take_role(settler: &mut Settler) -> anyhow::Result<()> {
@@ -45,8 +47,8 @@ async fn give_back(settler: &mut Settler) -> anyhow::Result<()> {
 /// # Errors
 /// There is no store, or it fails.
 pub async fn maintain(options: StoreOptions, retention: Retention) -> anyhow::Result<()> {
-    let (mut settler, rules) = open(&options, retention).await?;
-    rules::keep(&existing_store(&options.data).await?, options.principals.as_ref()).await?;
+    let (store, mut settler, rules) = open(&options, retention).await?;
+    rules::keep(&store, options.principals.as_ref()).await?;
     take_role(&mut settler).await?;
     let report = settle_and_tidy(&mut settler, &rules).await;
     give_back(&mut settler).await?;
@@ -70,7 +72,7 @@ async fn settle_and_tidy(settler: &mut Settler, rules: &Arc<Rules>) -> Result<Up
 /// # Errors
 /// There is no store, it fails, or the two differ.
 pub async fn audit(options: StoreOptions, range: Interval, json: bool) -> anyhow::Result<()> {
-    let (mut settler, rules) = open(&options, Retention::default()).await?;
+    let (_, mut settler, rules) = open(&options, Retention::default()).await?;
     let range = bounded(&settler, range).await?;
     let progress = Progress::new("audited", range);
     let audit = settler.audit(range, &rules, SystemClock.now(), |at| progress.reach(at)).await?;
@@ -90,7 +92,7 @@ pub async fn audit(options: StoreOptions, range: Interval, json: bool) -> anyhow
 /// # Errors
 /// There is no store, it fails, or nobody said yes.
 pub async fn resettle(options: StoreOptions, range: Interval, json: bool, yes: bool) -> anyhow::Result<()> {
-    let (mut settler, rules) = open(&options, Retention::default()).await?;
+    let (store, mut settler, rules) = open(&options, Retention::default()).await?;
     let range = bounded(&settler, range).await?;
     let progress = Progress::new("compared", range);
     let planned = settler.audit(range, &rules, SystemClock.now(), |at| progress.reach(at)).await?;
@@ -102,7 +104,7 @@ pub async fn resettle(options: StoreOptions, range: Interval, json: bool, yes: b
     if !yes && !confirmed()? {
         bail!("nothing was changed; say --yes to replace them");
     }
-    rules::keep(&existing_store(&options.data).await?, options.principals.as_ref()).await?;
+    rules::keep(&store, options.principals.as_ref()).await?;
     take_role(&mut settler).await?;
     let progress = Progress::new("resettled", range);
     let done = settler.resettle(range, &rules, SystemClock.now(), |at| progress.reach(at)).await;

@@ -60,7 +60,7 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
     rules::keep(&store, config.principals.as_ref()).await?;
     let rules = rules::rules(&store, config.principals.clone()).await?;
     let (commits, inbox) = mpsc::unbounded_channel();
-    let journal = Tables::journal(&store, &config.writer, Some(commits)).await?;
+    let journal = Tables::open(&store).await?.journal(&store, &config.writer, Some(commits)).await?;
     let meter_options = MeterOptions {
         settles: config.settles,
         settle_every: config.settle_every,

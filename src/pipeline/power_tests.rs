@@ -39,7 +39,8 @@ impl Process {
     async fn start(store: Store) -> Result<Self, String> {
         let rules = rules();
         let (commits, inbox) = mpsc::unbounded_channel();
-        let journal = Tables::journal(&store, "w", Some(commits)).await.map_err(|error| format!("{error:?}"))?;
+        let tables = Tables::open(&store).await.map_err(|error| format!("{error:?}"))?;
+        let journal = tables.journal(&store, "w", Some(commits)).await.map_err(|error| format!("{error:?}"))?;
         let options = MeterOptions { settle_every: Duration::from_secs(3600), ..MeterOptions::default() };
         let (clock, writer) = (Arc::new(ManualClock::at(NOW)), Arc::clone(journal.writer()));
         let (own, brake) = (Some(writer), journal.brake());

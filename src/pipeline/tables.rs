@@ -41,16 +41,17 @@ impl Tables {
         })
     }
 
-    /// Opens the journal of a writer behind everything that the tables know of it.
+    /// Opens the journal of a writer behind everything that these tables know of it.
     ///
     /// # Errors
-    /// The store fails, or it is newer than this program.
+    /// The store fails.
     pub async fn journal(
+        &self,
         store: &Store,
         writer: &str,
         commits: Option<mpsc::UnboundedSender<Commit>>,
     ) -> Result<Journal, PipelineError> {
-        let settled = Self::open(store).await?.highest_of(writer).await?;
+        let settled = self.highest_of(writer).await?;
         Ok(Journal::open(store, writer, settled, commits).await?)
     }
 

@@ -67,7 +67,8 @@ pub struct Inside {
 impl Inside {
     pub async fn start(store: Store, clock: Arc<dyn Clock>, options: MeterOptions) -> Self {
         let (commits, inbox) = mpsc::unbounded_channel();
-        let journal = Tables::journal(&store, WRITER, Some(commits)).await.expect("the journal opens");
+        let tables = Tables::open(&store).await.expect("the tables open");
+        let journal = tables.journal(&store, WRITER, Some(commits)).await.expect("the journal opens");
         let (own, brake) = (Some(Arc::clone(journal.writer())), journal.brake());
         let meter = Meter::start(&store, rules(), Arc::clone(&clock), options, inbox, own, brake).await;
         let meter = meter.expect("the meter starts");

@@ -101,3 +101,23 @@ pub(super) fn one(scope: &str, span: Span) -> Observation {
         other => panic!("{other:?}"),
     }
 }
+
+/// Input, cache read, cache write, output, reasoning.
+pub(super) type Tokens = (Option<u64>, Option<u64>, Option<u64>, Option<u64>, Option<u64>);
+pub(super) type Pairs = Vec<(&'static str, AnyValue)>;
+
+/// The reading of a span that must be a call.
+pub(super) fn call(scope: &str, attributes: Pairs) -> Observation {
+    let o = one(scope, span(2, "x", attributes));
+    assert!(o.is_call(), "{scope}: {o:#?}");
+    o
+}
+
+pub(super) fn tokens(o: &Observation) -> Tokens {
+    let u = o.usage;
+    (u.input, u.cache_read, u.cache_write, u.output, u.reasoning)
+}
+
+pub(super) fn tag<'o>(o: &'o Observation, key: &str) -> Option<&'o str> {
+    o.tags.get(key).map(String::as_str)
+}

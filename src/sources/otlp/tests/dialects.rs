@@ -2,27 +2,8 @@
 
 use opentelemetry_proto::tonic::common::v1::AnyValue;
 
-use super::build::{array, double, event, failed, int, one, request, rows, span, text, truth};
-use crate::model::{Normalized, Observation, Outcome, UsageStatus, Witness};
-
-/// Input, cache read, cache write, output, reasoning.
-type Tokens = (Option<u64>, Option<u64>, Option<u64>, Option<u64>, Option<u64>);
-type Pairs = Vec<(&'static str, AnyValue)>;
-
-fn call(scope: &str, attributes: Pairs) -> Observation {
-    let o = one(scope, span(2, "x", attributes));
-    assert!(o.is_call(), "{scope}: {o:#?}");
-    o
-}
-
-fn tokens(o: &Observation) -> Tokens {
-    let u = o.usage;
-    (u.input, u.cache_read, u.cache_write, u.output, u.reasoning)
-}
-
-fn tag<'o>(o: &'o Observation, key: &str) -> Option<&'o str> {
-    o.tags.get(key).map(String::as_str)
-}
+use super::build::{array, call, double, event, failed, int, one, request, rows, span, tag, text, tokens, truth};
+use crate::model::{Normalized, Outcome, UsageStatus, Witness};
 
 #[test]
 fn all_generations_of_the_conventions_count_the_same() {

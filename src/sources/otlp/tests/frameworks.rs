@@ -1,28 +1,7 @@
 //! Frameworks: spans of SDKs and tracers above the provider's, in the words of each and of its versions.
 
-use opentelemetry_proto::tonic::common::v1::AnyValue;
-
-use super::build::{array, double, int, one, span, text};
-use crate::model::{Observation, Outcome, Witness};
-
-/// Input, cache read, cache write, output, reasoning.
-type Tokens = (Option<u64>, Option<u64>, Option<u64>, Option<u64>, Option<u64>);
-type Pairs = Vec<(&'static str, AnyValue)>;
-
-fn call(scope: &str, attributes: Pairs) -> Observation {
-    let o = one(scope, span(2, "x", attributes));
-    assert!(o.is_call(), "{scope}: {o:#?}");
-    o
-}
-
-fn tokens(o: &Observation) -> Tokens {
-    let u = o.usage;
-    (u.input, u.cache_read, u.cache_write, u.output, u.reasoning)
-}
-
-fn tag<'o>(o: &'o Observation, key: &str) -> Option<&'o str> {
-    o.tags.get(key).map(String::as_str)
-}
+use super::build::{Pairs, array, call, double, int, one, span, tag, text, tokens};
+use crate::model::{Outcome, Witness};
 
 #[test]
 fn vercel_counts_cached_tokens_differently_by_version_and_provider() {
