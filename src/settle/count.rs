@@ -3,7 +3,7 @@
 //! In this order (the first two rules of correlation are exact, the others follow ids):
 //! 1. the same record delivered again has the same observation id;
 //! 2. the same provider request id, unless two providers' own logs place it in different accounts;
-//! 3. the same response id within 15 minutes, in whatever trace;
+//! 3. the same response id, in whatever trace, unless one instrumentation measured two answers under it;
 //! 4. call spans on one ancestor line of a trace;
 //! 5. the same request id of an API gateway;
 //! 6. two instrumentations that report the same failure at the same time, without any id.
@@ -17,12 +17,10 @@ use std::sync::Arc;
 
 use super::link::DisjointSets;
 use super::twins::join_twins;
-use crate::model::{MINUTE_US, Observation, Outcome, RecordId, Timestamp, Witness};
+use crate::model::{MINUTE_US, Observation, Outcome, RecordId, Timestamp, UsageStatus, Witness};
 
 /// Witnesses of one call whose starts lie further apart than this are not merged: it bounds what a settle must read.
 pub const LINK_WINDOW_US: i64 = 15 * MINUTE_US;
-/// Two answers with one id further apart than this are two calls.
-const RESPONSE_ID_WINDOW_US: i64 = 15 * MINUTE_US;
 /// No sane trace is deeper; it also ends cycles.
 const MAX_DEPTH: usize = 256;
 
@@ -365,7 +363,7 @@ fn join_request_ids(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, 
         let cloud = observation.platform.as_deref().and_then(|platform| platform.split('.').next()).unwrap_or("");
         by_id.entry((cloud, id)).or_default().push(index);
     }
-    for indices in by_id.into_values() {
+    for indices in by_id.into_values().flat_map(|sightings| moments(unique, sightings)) {
         let mut places: BTreeMap<Option<Place<'_>>, Vec<usize>> = BTreeMap::new();
         for index in indices {
             places.entry(unique.get(index).and_then(|witnessed| place(witnessed.observation))).or_default().push(index);
@@ -376,20 +374,25 @@ fn join_request_ids(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, 
             only.append(&mut placeless);
         }
         for group in places.into_values().chain([placeless]) {
-            join_in_time(unique, &group, LINK_WINDOW_US, Rule::RequestId, sets);
+            join_all(&group, Rule::RequestId, sets);
         }
     }
 }
 
-/// Joins neighbours in time that are at most `window_us` apart.
-fn join_in_time(unique: &[Witnessed<'_>], group: &[usize], window_us: i64, rule: Rule, sets: &mut Links) {
-    let start = |index: usize| unique.get(index).map_or(Timestamp(0), |witnessed| witnessed.observation.ts);
-    let mut sightings: Vec<_> = group.iter().map(|index| (start(*index), *index)).collect();
-    sightings.sort_unstable();
-    for pair in sightings.windows(2) {
-        if let [(earlier, a), (later, b)] = pair
-            && later.0 - earlier.0 <= window_us
-        {
+/// The sightings of one id, split where more than the window of a link lies between two of them. An id that is seen
+/// again and again for longer than that names no single call, and is no link at all. Whether it does can be told from
+/// twice the window around any of its sightings, so that a slice of the ledger depends on its neighbourhood only.
+fn moments(unique: &[Witnessed<'_>], mut sightings: Vec<usize>) -> Vec<Vec<usize>> {
+    let start = |index: usize| unique.get(index).map_or(0, |witnessed| witnessed.observation.ts.0);
+    sightings.sort_unstable_by_key(|index| (start(*index), *index));
+    let apart = |a: usize, b: usize| start(b).saturating_sub(start(a)) > LINK_WINDOW_US;
+    let moments = sightings.chunk_by(|a, b| !apart(*a, *b)).map(<[usize]>::to_vec);
+    moments.filter(|moment| moment.first().zip(moment.last()).is_some_and(|(a, b)| !apart(*a, *b))).collect()
+}
+
+fn join_all(group: &[usize], rule: Rule, sets: &mut Links) {
+    for pair in group.windows(2) {
+        if let [a, b] = pair {
             sets.join(*a, *b, rule);
         }
     }
@@ -400,6 +403,30 @@ const fn names_one_answer(id: &str) -> bool {
     id.len() >= 8
 }
 
+/// Some servers write one id into all their answers (`chatcmpl-123`). One instrumentation that measured two usages under
+/// one id, in two traces or side by side below one span, saw two answers.
+fn tells_one_answer(unique: &[Witnessed<'_>], group: &[usize]) -> bool {
+    type Tokens = (Option<u64>, Option<u64>);
+    let mut told: HashMap<&str, Vec<(&Observation, Tokens)>> = HashMap::new();
+    for span in group.iter().filter_map(|index| Some(unique.get(*index)?.observation)) {
+        let tokens = (span.usage.input, span.usage.output);
+        if span.usage_status != UsageStatus::Measured || span.trace_id.is_none() || tokens.0.or(tokens.1).is_none() {
+            continue;
+        }
+        let told = told.entry(span.dialect.as_str()).or_default();
+        let beside =
+            |other: &Observation| other.trace_id != span.trace_id || (other.parent_span_id == span.parent_span_id);
+        if told.iter().any(|(other, others)| *others != tokens && beside(other)) {
+            return false;
+        }
+        // A thousand equal answers are compared once.
+        if told.iter().all(|(other, others)| *others != tokens || other.trace_id != span.trace_id) && told.len() < 16 {
+            told.push((span, tokens));
+        }
+    }
+    true
+}
+
 fn join_response_ids(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, sets: &mut Links) {
     let mut by_id: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, witnessed) in unique.iter().enumerate().filter(|(index, _)| counted(index)) {
@@ -407,8 +434,10 @@ fn join_response_ids(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool,
             by_id.entry(id).or_default().push(index);
         }
     }
-    for group in by_id.into_values() {
-        join_in_time(unique, &group, RESPONSE_ID_WINDOW_US, Rule::ResponseId, sets);
+    for group in by_id.into_values().flat_map(|sightings| moments(unique, sightings)) {
+        if tells_one_answer(unique, &group) {
+            join_all(&group, Rule::ResponseId, sets);
+        }
     }
 }
 
@@ -422,7 +451,7 @@ fn join_gateway_ids(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, 
             by_id.entry((gateway, id)).or_default().push(index);
         }
     }
-    for group in by_id.into_values() {
-        join_in_time(unique, &group, LINK_WINDOW_US, Rule::GatewayId, sets);
+    for group in by_id.into_values().flat_map(|sightings| moments(unique, sightings)) {
+        join_all(&group, Rule::GatewayId, sets);
     }
 }

@@ -170,6 +170,15 @@ mod tests {
                 duration_ms: Some(12.0),
                 ..base
             },
+            // An id that many answers share, for longer than any call lasts.
+            6 => Observation {
+                witness: Witness::Client,
+                response_id: Some(format!("chatcmpl-shared-{}", n / 16)),
+                trace_id: text("shared-id"),
+                span_id: text("span"),
+                usage: Usage { input: Some(100 + n / 20), output: Some(7), ..Usage::default() },
+                ..base
+            },
             // A failed try, and what another instrumentation says of it in a trace of its own.
             4 | 5 => Observation {
                 witness: Witness::Client,
@@ -208,7 +217,7 @@ mod tests {
         /// Whatever the order, the repetition, the split into deliveries and the delay: the slices are those of the set.
         #[test]
         fn slices_are_a_function_of_the_set_of_observations(
-            kinds in proptest::collection::vec((0_u64..40, 0_u8..6, -5_i64..5), 1..120),
+            kinds in proptest::collection::vec((0_u64..40, 0_u8..7, -5_i64..5), 1..120),
             order in proptest::collection::vec(any::<u32>(), 120),
             cuts in proptest::collection::vec(0_usize..240, 0..6),
         ) {

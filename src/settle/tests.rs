@@ -363,3 +363,37 @@ fn a_word_for_no_id_joins_nobody() {
     }
     assert_eq!(run(vec![span("a", "chatcmpl-9f2c"), span("b", "chatcmpl-9f2c")]).len(), 1);
 }
+
+fn answered(name: &str, after_us: i64, tokens: (u64, u64)) -> Observation {
+    let (usage, usage_status) = measured(tokens.0, tokens.1);
+    Observation {
+        ts: T0.plus(after_us),
+        dialect: "otel.genai".into(),
+        trace_id: Some(format!("trace of {name}")),
+        span_id: Some("s".into()),
+        response_id: Some("chatcmpl-123".into()),
+        usage,
+        usage_status,
+        ..observation(name, Witness::Client)
+    }
+}
+
+#[test]
+fn an_id_that_a_server_writes_into_all_its_answers_joins_nobody() {
+    let strangers = [answered("a", 0, (10, 5)), answered("b", 1_000_000, (900, 5))];
+    assert_eq!(run(strangers.to_vec()).len(), 2);
+    // The same answer in two traces is one; and one that another instrumentation counts otherwise still is.
+    assert_eq!(run(vec![answered("a", 0, (10, 5)), answered("b", 1_000_000, (10, 5))]).len(), 1);
+    let other = Observation { dialect: "openinference".into(), ..answered("b", 1_000_000, (12, 5)) };
+    assert_eq!(run(vec![answered("a", 0, (10, 5)), other]).len(), 1);
+}
+
+#[test]
+fn an_id_seen_for_hours_names_no_single_call() {
+    const STEP: i64 = 10 * 60 * 1_000_000;
+    let seen = |n: i64| answered(&n.to_string(), n * STEP, (10, 5));
+    assert_eq!(run((0..2).map(seen).collect()).len(), 1);
+    assert_eq!(run((0..12).map(seen).collect()).len(), 12);
+    // Two hours apart it may name one again.
+    assert_eq!(run([0, 1, 12, 13].map(seen).to_vec()).len(), 2);
+}
