@@ -403,28 +403,35 @@ const fn names_one_answer(id: &str) -> bool {
     id.len() >= 8
 }
 
+/// Distinct things said of one id that are compared with each other; more than a few are never met.
+const MOST_TOLD: usize = 16;
+
 /// Some servers write one id into all their answers (`chatcmpl-123`). One instrumentation that measured two usages under
 /// one id, in two traces or side by side below one span, saw two answers.
 fn tells_one_answer(unique: &[Witnessed<'_>], group: &[usize]) -> bool {
-    type Tokens = (Option<u64>, Option<u64>);
-    let mut told: HashMap<&str, Vec<(&Observation, Tokens)>> = HashMap::new();
+    let mut told: Vec<&Observation> = Vec::new();
     for span in group.iter().filter_map(|index| Some(unique.get(*index)?.observation)) {
-        let tokens = (span.usage.input, span.usage.output);
-        if span.usage_status != UsageStatus::Measured || span.trace_id.is_none() || tokens.0.or(tokens.1).is_none() {
+        if span.usage_status != UsageStatus::Measured || span.trace_id.is_none() {
             continue;
         }
-        let told = told.entry(span.dialect.as_str()).or_default();
-        let beside =
-            |other: &Observation| other.trace_id != span.trace_id || (other.parent_span_id == span.parent_span_id);
-        if told.iter().any(|(other, others)| *others != tokens && beside(other)) {
+        if told.iter().any(|other| are_two_answers(other, span)) {
             return false;
         }
-        // A thousand equal answers are compared once.
-        if told.iter().all(|(other, others)| *others != tokens || other.trace_id != span.trace_id) && told.len() < 16 {
-            told.push((span, tokens));
+        let same = |other: &&Observation| {
+            (&other.dialect, &other.trace_id, &other.usage) == (&span.dialect, &span.trace_id, &span.usage)
+        };
+        if told.len() < MOST_TOLD && !told.iter().any(same) {
+            told.push(span);
         }
     }
     true
+}
+
+fn are_two_answers(a: &Observation, b: &Observation) -> bool {
+    let differ = |a: Option<u64>, b: Option<u64>| a.zip(b).is_some_and(|(a, b)| a != b);
+    let beside = a.trace_id != b.trace_id || a.parent_span_id == b.parent_span_id;
+    let counts = differ(a.usage.input, b.usage.input) || differ(a.usage.output, b.usage.output);
+    a.dialect == b.dialect && beside && counts
 }
 
 fn join_response_ids(unique: &[Witnessed<'_>], counted: &dyn Fn(&usize) -> bool, sets: &mut Links) {
