@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::collect::otlp_server::{Export, Sink};
 use crate::demo::{Demo, DemoBatch};
 use crate::journal::Journal;
-use crate::model::Timestamp;
+use crate::model::{Flaws, Timestamp};
 use crate::pipeline::{Ingest, Meter, OtlpSink};
 use crate::sources::azure::{AzureConfig, AzureDiagnostics, Deployment};
 use crate::sources::bedrock::{BedrockConfig, BedrockLog};
@@ -53,7 +53,7 @@ impl Feeds {
         let (bedrock, azure, otlp) = tokio::join!(
             self.bedrock.bytes("demo/bedrock.json", batch.bedrock),
             self.azure.bytes("demo/PT1H.json", batch.azure),
-            self.otlp.keep(spans),
+            self.otlp.keep(spans, Flaws::default()),
         );
         bedrock?;
         azure?;
