@@ -255,6 +255,50 @@ fn damage_within_json_costs_the_element_that_has_it() {
 }
 
 #[test]
+fn absurd_totals_of_tokens_are_set_aside() {
+    let rows = |name: &str, unit: &str, data: &str| {
+        let body = format!(
+            r#"{{"resourceMetrics": [{{"scopeMetrics": [{{"metrics": [{{"name": "{name}", "unit": "{unit}", {data}}}]}}]}}]}}"#
+        );
+        let mut out = Vec::new();
+        OtlpSpans::default().metrics(&decode_metrics(body.as_bytes(), &mut Flaws::default()).unwrap(), &at(), &mut out);
+        let told = |row: Normalized| match row {
+            Normalized::Rejected(reject) => reject.reason,
+            Normalized::Metric(_) => "kept",
+            _ => "skipped",
+        };
+        out.into_iter().map(told).collect::<Vec<_>>()
+    };
+    let times = r#""startTimeUnixNano": "1700000000000000000", "timeUnixNano": "1700000060000000000""#;
+    let (usage, tokens) = ("gen_ai.client.token.usage", "{token}");
+    for (total, expected) in [
+        ("0", "kept"),
+        ("12.5", "kept"),
+        ("999999999999999", "kept"),
+        ("null", "kept"),
+        ("NaN", "absurd_tokens"),
+        ("\"NaN\"", "absurd_tokens"),
+        ("\"Infinity\"", "absurd_tokens"),
+        ("-1", "absurd_tokens"),
+        ("1e15", "absurd_tokens"),
+        ("1e999", "absurd_tokens"),
+    ] {
+        for kind in ["histogram", "exponentialHistogram"] {
+            let data = format!(r#""{kind}": {{"dataPoints": [{{{times}, "count": "3", "sum": {total}}}]}}"#);
+            assert_eq!(rows(usage, tokens, &data), [expected], "{data}");
+            assert_eq!(rows(usage, "", &data), [expected], "{data}");
+            assert_eq!(rows("gen_ai.client.operation.duration", "s", &data), ["kept"], "{data}");
+        }
+        let data = format!(r#""sum": {{"dataPoints": [{{{times}, "asDouble": {total}}}]}}"#);
+        assert_eq!(rows("gen_ai.usage.tokens", "", &data), [expected], "{data}");
+    }
+    let many = format!(r#""histogram": {{"dataPoints": [{{{times}, "count": "18446744073709551615", "sum": 1}}]}}"#);
+    assert_eq!(rows(usage, tokens, &many), ["absurd_tokens"]);
+    let negative = format!(r#""sum": {{"dataPoints": [{{{times}, "asInt": "-9223372036854775808"}}]}}"#);
+    assert_eq!(rows(usage, tokens, &negative), ["absurd_tokens"]);
+}
+
+#[test]
 fn damage_within_json_metrics_costs_the_element_that_has_it() {
     let point = r#"{"startTimeUnixNano": "1700000000000000000", "timeUnixNano": "1700000060000000000", "asInt": "7"}"#;
     let metric =
