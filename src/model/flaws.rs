@@ -64,7 +64,8 @@ pub fn readable(bytes: &[u8]) -> Cow<'_, str> {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
-        if !chunk.invalid().is_empty() && !(chunk.valid().is_empty() && text.ends_with(char::REPLACEMENT_CHARACTER)) {
+        let goes_on = chunk.valid().is_empty() && text.ends_with(char::REPLACEMENT_CHARACTER);
+        if !chunk.invalid().is_empty() && !goes_on {
             text.push(char::REPLACEMENT_CHARACTER);
         }
     }

@@ -55,7 +55,7 @@ fn copies_are_counted_and_strangers_left_out() {
     let twice = export("app", "app", &[chat(1, 1, now, text("note", ""))]);
     let stranger = export("stranger", "app", &[chat(2, 1, now, text("note", ""))]);
     import(&place, &[twice.clone(), stranger, nameless("first"), nameless("second")]);
-    import(&place, &[twice.clone()]);
+    import(&place, std::slice::from_ref(&twice));
     import(&place, &[twice]);
     let explained = told(&works(&place, &["explain", "--json", "--call", &call_of(&place, 1)]));
     assert_eq!(records(&explained).len(), 1, "{explained}");

@@ -203,6 +203,9 @@ fn a_damaged_span_costs_no_other_span_of_its_request() {
     }
 }
 
+/// An attribute, what stands beside the spans, beside their groups, beside the resources; how many are lost or mended.
+type Damage = (Vec<u8>, &'static str, &'static str, &'static str, u64, u64);
+
 /// Good spans beside damage of each kind: all of them are kept, and it is told what was not.
 #[test]
 fn damage_within_json_costs_the_element_that_has_it() {
@@ -218,8 +221,7 @@ fn damage_within_json_costs_the_element_that_has_it() {
     let (open, close) = (r#"{"arrayValue": {"values": ["#.repeat(200), "]}}".repeat(200));
     let deep = format!(r#"{{"key": "n", "value": {open}{{"intValue": 1}}{close}}}"#).into_bytes();
     let number = |n: &str| format!(r#"{{"key": "n", "value": {{"doubleValue": {n}}}}}"#).into_bytes();
-    // An attribute, what stands beside the spans, beside their groups, beside the resources; how many are lost or mended.
-    let cases: [(Vec<u8>, &str, &str, &str, u64, u64); 14] = [
+    let cases: [Damage; 14] = [
         (text("x"), "", "", "", 0, 0),
         (text("a\\ud800b"), "", "", "", 0, 1),
         (text("\\udc00 \\ud83d\\ude00"), "", "", "", 0, 1),
