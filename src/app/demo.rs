@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::collect::otlp_server::{Export, Sink};
 use crate::demo::{Demo, DemoBatch};
 use crate::journal::Journal;
-use crate::model::Timestamp;
+use crate::model::{Flaws, Timestamp};
 use crate::pipeline::{Ingest, Meter, OtlpSink};
 use crate::sources::azure::{AzureConfig, AzureDiagnostics, Deployment};
 use crate::sources::bedrock::{BedrockConfig, BedrockLog};
@@ -50,14 +50,16 @@ impl Feeds {
     async fn take(&self, batch: DemoBatch) -> anyhow::Result<()> {
         let spans = batch.otlp.into_iter().flat_map(|request| request.resource_spans).collect();
         let spans = Export::Traces(ExportTraceServiceRequest { resource_spans: spans });
-        let (bedrock, azure, otlp) = tokio::join!(
+        let metrics = Export::Metrics(batch.metrics.unwrap_or_default());
+        let (bedrock, azure, otlp, metrics) = tokio::join!(
             self.bedrock.bytes("demo/bedrock.json", batch.bedrock),
             self.azure.bytes("demo/PT1H.json", batch.azure),
-            self.otlp.keep(spans),
+            self.otlp.keep(spans, Flaws::default()),
+            self.otlp.keep(metrics, Flaws::default()),
         );
         bedrock?;
         azure?;
-        if otlp.is_err() {
+        if otlp.and(metrics).is_err() {
             bail!("the journal can't be written");
         }
         Ok(())

@@ -21,13 +21,7 @@ pub(super) fn spans(
     request: &Request,
     parent: Option<[u8; 8]>,
 ) -> (Timestamp, Timestamp) {
-    let emitter = Emitter {
-        service: Emitter::GATEWAY_SERVICE,
-        environment: request.environment(),
-        scope: "litellm",
-        scope_version: "",
-        schema_url: "",
-    };
+    let emitter = emitter(request);
     let first = request.attempts.first().map(|attempt| attempt.start).unwrap_or_default();
     let last = request.attempts.last().map(Attempt::end).unwrap_or_default();
     let waited_us = 3000 + rng.below_us(9000);
@@ -36,9 +30,56 @@ pub(super) fn spans(
     for (index, attempt) in (0_u64..).zip(&request.attempts) {
         attempt_spans(out, rng, request, attempt, Tried { emitter, server: server.span, index });
     }
+    received(out, request, emitter, server, (begin, end), waited_us);
+    (begin, end)
+}
+
+/// Adds the spans of a request that the gateway answers from its cache: no provider hears of it.
+pub(super) fn cached(out: &mut Spans, rng: &mut Rng, request: &Request) {
+    let Some(attempt) = request.attempts.first() else { return };
+    let emitter = emitter(request);
+    let server = Position { trace: request.trace_id, span: rng.span_id(), parent: None };
+    let at = Position { trace: request.trace_id, span: rng.span_id(), parent: Some(server.span) };
+    let times = (attempt.start, attempt.end());
+    let mut made = span("litellm_request", SpanKind::Internal, at, times, Some(Ok(())));
+    made.attributes = caller(request);
+    made.attributes.push(text("metadata.usage_object", usage_object(attempt)));
+    let hidden = format!(
+        r#"{{"model_id": "dep-{group}", "cache_key": "{:016x}{:016x}", "api_base": null, "response_cost": 0.0, "additional_headers": {{"x-litellm-model-group": "{group}"}}, "litellm_overhead_time_ms": null, "batch_models": null, "litellm_model_name": null, "usage_object": null}}"#,
+        rng.next(),
+        rng.next(),
+        group = attempt.place.group,
+    );
+    made.attributes.push(text("hidden_params", hidden));
+    call(&mut made.attributes, request, attempt);
+    answer(&mut made.attributes, request, attempt);
+    out.push(emitter, made);
+    let waited_us = 1000 + rng.below_us(3000);
+    received(out, request, emitter, server, (times.0.plus(-waited_us), times.1.plus(1000)), waited_us);
+}
+
+const fn emitter(request: &Request) -> Emitter {
+    Emitter {
+        service: Emitter::GATEWAY_SERVICE,
+        environment: request.environment(),
+        scope: "litellm",
+        scope_version: "",
+        schema_url: "",
+    }
+}
+
+/// Adds the span of the request as it came in.
+fn received(
+    out: &mut Spans,
+    request: &Request,
+    emitter: Emitter,
+    at: Position,
+    times: (Timestamp, Timestamp),
+    waited_us: i64,
+) {
     let good = request.attempts.last().is_some_and(|attempt| attempt.ending.is_answer());
     let status = if good { Ok(()) } else { Err(String::new()) };
-    let mut received = span("Received Proxy Server Request", SpanKind::Server, server, (begin, end), Some(status));
+    let mut received = span("Received Proxy Server Request", SpanKind::Server, at, times, Some(status));
     let code = request.attempts.last().map_or(500, |attempt| attempt.ending.status());
     received.attributes = vec![
         text("url.path", route(request)),
@@ -47,7 +88,6 @@ pub(super) fn spans(
         int("http.response.status_code", u64::from(code)),
     ];
     out.push(emitter, received);
-    (begin, end)
 }
 
 /// Where an attempt stands among those of its request.

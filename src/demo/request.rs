@@ -10,6 +10,9 @@ use crate::model::{SECOND_US, Timestamp, Usage};
 /// No attempt takes longer.
 const LONGEST_US: i64 = 90 * SECOND_US;
 
+/// Share of the questions to the gateway that are asked again while its cache knows the answer, per mille.
+const CACHED: u64 = 40;
+
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -168,6 +171,39 @@ impl Request {
         if self.attempts.len() > 1 {
             truth.failovers += 1;
             truth.rescued += u64::from(self.attempts.last().is_some_and(|last| last.ending.is_answer()));
+        }
+    }
+
+    /// The same question asked again in (`from`, `to`], so that the gateway has the answer in its cache; `None` for most.
+    pub(super) fn again(&self, rng: &mut Rng, from: Timestamp, to: Timestamp) -> Option<Self> {
+        let [attempt] = self.attempts.as_slice() else { return None };
+        let repeats = self.via.gateway() && self.feature.kind != Kind::Agent && attempt.ending.is_answer();
+        let earliest = attempt.end().max(from).plus(SECOND_US);
+        let room_us = to.0.saturating_sub(earliest.0).saturating_sub(SECOND_US);
+        if !repeats || room_us <= 0 || !rng.chance(CACHED) {
+            return None;
+        }
+        let mut again = Self {
+            via: Via::Gateway,
+            call_id: rng.uuid(),
+            trace_id: rng.trace_id(),
+            attempts: Vec::new(),
+            ..self.clone()
+        };
+        let (start, duration_us) = (earliest.plus(rng.below_us(room_us)), 2000 + rng.below_us(6000));
+        let response_id = format!("chatcmpl-{}", rng.uuid());
+        let request_id = String::new();
+        let first_token_us = duration_us;
+        again.attempts.push(Attempt { start, duration_us, first_token_us, response_id, request_id, ..attempt.clone() });
+        Some(again)
+    }
+
+    /// Adds an answer from the cache to `truth`.
+    pub(super) fn count_cached(&self, truth: &mut DemoTruth) {
+        for attempt in &self.attempts {
+            truth.cached.requests += 1;
+            truth.cached.input_tokens += attempt.usage.input.unwrap_or(0);
+            truth.cached.output_tokens += attempt.usage.output.unwrap_or(0);
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::Value;
 
@@ -65,10 +66,16 @@ fn total(batches: &[DemoBatch]) -> DemoTruth {
     truth
 }
 
+/// True where the gateway answered from its cache.
+fn is_cached(span: &Span) -> bool {
+    let hidden: Value = serde_json::from_str(&text(span, "hidden_params").unwrap()).unwrap();
+    !hidden["cache_key"].is_null()
+}
+
 /// Request ids that the attempts of the gateway carry, by LiteLLM's name of the platform.
 fn gateway_ids(spans: &[&Span]) -> BTreeMap<String, Vec<String>> {
     let mut ids: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for span in spans.iter().filter(|span| span.name == "litellm_request") {
+    for span in spans.iter().filter(|span| span.name == "litellm_request" && !is_cached(span)) {
         let hidden: Value = serde_json::from_str(&text(span, "hidden_params").unwrap()).unwrap();
         let headers = hidden["additional_headers"].as_object().unwrap();
         let model = text(span, "litellm.provider.model").unwrap();
@@ -149,12 +156,56 @@ fn truth_counts_what_the_records_say() {
     for name in [platform::OPENAI, platform::ANTHROPIC] {
         let of = |span: &&&Span| {
             span.name == "litellm_request"
+                && !is_cached(span)
                 && text(span, "litellm.provider.model").unwrap().starts_with(&format!("{name}/"))
         };
         let input: u64 = spans.iter().filter(of).map(|span| number(span, "gen_ai.usage.input_tokens")).sum();
         let output: u64 = spans.iter().filter(of).map(|span| number(span, "gen_ai.usage.output_tokens")).sum();
         assert_eq!((input, output), (truth.platforms[name].input_tokens, truth.platforms[name].output_tokens));
     }
+}
+
+#[test]
+fn truth_counts_what_is_no_call() {
+    let batches = history(20_000);
+    let truth = total(&batches);
+    let spans = spans(&batches);
+    let attempts: Vec<_> = spans.iter().filter(|span| span.name == "litellm_request").collect();
+    let hits: Vec<_> = attempts.iter().filter(|span| is_cached(span)).collect();
+    let sum = |key: &str| hits.iter().map(|span| number(span, key)).sum::<u64>();
+    let (input, output) = (sum("gen_ai.usage.input_tokens"), sum("gen_ai.usage.output_tokens"));
+    let requests = u64::try_from(hits.len()).unwrap();
+    assert_eq!(truth.cached, Beside { requests, input_tokens: input, output_tokens: output });
+    assert!((attempts.len() / 50..attempts.len() / 15).contains(&hits.len()), "{} of {}", hits.len(), attempts.len());
+    for hit in hits {
+        let same_trace = spans.iter().filter(|span| span.trace_id == hit.trace_id).count();
+        assert_eq!(same_trace, 2, "the hit and the request as it came in, nothing of a provider");
+    }
+
+    let mut reported = Beside::default();
+    let mut until = None;
+    let exports = batches.iter().filter_map(|batch| batch.metrics.as_ref()).flat_map(|one| &one.resource_metrics);
+    for metric in exports.flat_map(|one| &one.scope_metrics).flat_map(|one| &one.metrics) {
+        let Some(Data::Histogram(data)) = &metric.data else { panic!("{metric:?}") };
+        for point in &data.data_points {
+            let sum = point.sum.unwrap();
+            let kind = point.attributes.iter().find(|one| one.key == "gen_ai.token.type");
+            let kind = kind.and_then(|one| one.value.as_ref()?.value.as_ref());
+            match kind {
+                Some(Any::StringValue(kind)) if kind == "input" => {
+                    reported.input_tokens += format!("{sum}").parse::<u64>().unwrap()
+                }
+                Some(Any::StringValue(_)) => reported.output_tokens += format!("{sum}").parse::<u64>().unwrap(),
+                _ => {
+                    assert!(until.is_none_or(|until| until == point.start_time_unix_nano), "no gap, no overlap");
+                    until = Some(point.time_unix_nano);
+                    reported.requests += point.count;
+                }
+            }
+        }
+    }
+    assert_eq!(reported, truth.metered);
+    assert!(reported.requests > 1000, "{reported:?}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Batches of made-up traffic: a history in time order, then a trickle as time passes.
 
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 
 use super::company::Platform;
@@ -8,7 +9,7 @@ use super::rng::Rng;
 use super::scenario::Scenario;
 use super::spans::Spans;
 use super::truth::DemoTruth;
-use super::{azure, bedrock, sdk};
+use super::{azure, bedrock, gateway, meters, sdk};
 use crate::model::{HOUR_US, MINUTE_US, SECOND_US, Timestamp};
 
 /// Length of a batch of history.
@@ -39,6 +40,8 @@ pub struct DemoBatch {
     pub azure: Vec<u8>,
     /// Exports of the gateway and of instrumented applications.
     pub otlp: Vec<ExportTraceServiceRequest>,
+    /// The totals that a service without spans reports.
+    pub metrics: Option<ExportMetricsServiceRequest>,
     /// What really happened.
     pub truth: DemoTruth,
 }
@@ -106,12 +109,18 @@ impl Demo {
             }
             sdk::spans(&mut spans, &mut self.rng, &request);
             request.count(&mut truth);
+            if let Some(again) = request.again(&mut self.rng, from, to) {
+                gateway::cached(&mut spans, &mut self.rng, &again);
+                again.count_cached(&mut truth);
+            }
         }
+        let metrics = meters::report(&mut self.rng, &mut truth, from, to);
         DemoBatch {
             until: to,
             bedrock: joined(bedrock_lines),
             azure: joined(azure_lines),
             otlp: spans.into_requests(),
+            metrics,
             truth,
         }
     }

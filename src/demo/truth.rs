@@ -17,6 +17,25 @@ pub struct PlatformTruth {
     pub seen_twice: u64,
 }
 
+/// Requests and tokens of those that are no calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// Requests.
+    pub requests: u64,
+    /// Input tokens.
+    pub input_tokens: u64,
+    /// Output tokens.
+    pub output_tokens: u64,
+}
+
+impl Beside {
+    const fn add(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.input_tokens += other.input_tokens;
+        self.output_tokens += other.output_tokens;
+    }
+}
+
 /// Totals of a batch, or of several added up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DemoTruth {
@@ -26,6 +45,10 @@ pub struct DemoTruth {
     pub failovers: u64,
     /// Failovers whose second attempt succeeded.
     pub rescued: u64,
+    /// Requests that the gateway answered from its cache, and the tokens of those answers: no calls.
+    pub cached: Beside,
+    /// What the service reports that sends metrics only: no calls, because nothing tells them one by one.
+    pub metered: Beside,
 }
 
 impl DemoTruth {
@@ -47,5 +70,7 @@ impl DemoTruth {
         }
         self.failovers += other.failovers;
         self.rescued += other.rescued;
+        self.cached.add(other.cached);
+        self.metered.add(other.metered);
     }
 }

@@ -2,6 +2,7 @@
 //! small types both are made of. Pure: no clock, no I/O, no engine; everything else may import it, it imports nothing.
 
 mod call;
+mod flaws;
 mod id;
 mod metric;
 mod money;
@@ -14,6 +15,7 @@ mod time;
 mod usage;
 
 pub use call::{Call, CostStatus};
+pub use flaws::{Flaws, readable};
 pub use id::{RecordId, fingerprint};
 pub use metric::ProviderMetric;
 pub use money::{MONEY_PRECISION, MONEY_SCALE, Money};

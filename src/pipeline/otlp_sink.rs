@@ -11,7 +11,7 @@ use super::ingest::{Totals, count, sort};
 use crate::clock::Clock;
 use crate::collect::otlp_server::{Export, Kept, Signal, Sink, SinkError};
 use crate::journal::{Journal, Positions};
-use crate::model::{Normalized, RecordId, RecordRef, Rows, fingerprint};
+use crate::model::{Flaws, Normalized, RecordId, RecordRef, Rows, fingerprint};
 use crate::sources::otlp::{OtlpSpans, decode_logs, decode_metrics, decode_traces};
 use crate::telemetry::SourceBoard;
 
@@ -37,7 +37,7 @@ pub struct OtlpSink {
 
 #[async_trait]
 impl Sink for OtlpSink {
-    async fn keep(&self, export: Export) -> Result<Kept, SinkError> {
+    async fn keep(&self, export: Export, flaws: Flaws) -> Result<Kept, SinkError> {
         let now = self.clock.now();
         let (spans, source) = (Arc::clone(&self.spans), Arc::clone(&self.source));
         let normalize = move || {
@@ -50,15 +50,27 @@ impl Sink for OtlpSink {
             }
             let (mut rows, mut totals) = (Rows::default(), Totals::default());
             totals.records = u64::try_from(out.len()).unwrap_or(u64::MAX);
-            let reasons: Vec<&'static str> = out.iter().filter_map(reason).collect();
+            let mut reasons = Told::new();
+            for reason in out.iter().filter_map(reason) {
+                *reasons.entry(reason).or_default() += 1;
+            }
+            // All that could not be decoded for the same reason is one row.
+            let mut more = 0;
+            for (reject, count) in flaws.left_out() {
+                *reasons.entry(reject.reason).or_default() += count;
+                totals.records += count;
+                more += count.saturating_sub(1);
+                out.push(Normalized::Rejected(reject));
+            }
             // A request has no place to be found again; its content tells a second delivery from a second failure.
-            let request = if reasons.is_empty() { String::new() } else { format!("otlp/{}", digest(&export)) };
+            let request = if reasons.is_empty() { String::new() } else { format!("otlp/{}", digest(&export, &flaws)) };
             let at = RecordRef { object: &request, ..at };
             sort(&mut out, &at, 0, "otlp", &mut rows, &mut totals);
-            (rows, totals, reasons)
+            totals.quarantined += more;
+            (rows, totals, message(&reasons, &flaws.mended().collect()))
         };
         // Requests are small; a large one must not hold up the others of its thread.
-        let (rows, totals, reasons) = tokio::task::block_in_place(normalize);
+        let (rows, totals, message) = tokio::task::block_in_place(normalize);
         if !rows.is_empty() {
             let unavailable = |error: String| {
                 self.board.update(&self.source, |status| status.last_error = Some(error));
@@ -76,17 +88,21 @@ impl Sink for OtlpSink {
             status.quarantined += totals.quarantined;
             status.last_record_at = Some(now.to_string());
         });
-        Ok(Kept { rejected: totals.quarantined, message: told(&reasons) })
+        Ok(Kept { rejected: totals.quarantined, message })
     }
 
-    fn decode_json(&self, signal: Signal, body: &[u8]) -> Result<Export, String> {
-        match signal {
-            Signal::Traces => decode_traces(body).map(Export::Traces).map_err(|error| error.to_string()),
-            Signal::Metrics => decode_metrics(body).map(Export::Metrics).map_err(|error| error.to_string()),
-            Signal::Logs => decode_logs(body).map(Export::Logs).map_err(|error| error.to_string()),
-        }
+    fn decode_json(&self, signal: Signal, body: &[u8], flaws: &mut Flaws) -> Result<Export, String> {
+        let export = match signal {
+            Signal::Traces => decode_traces(body, flaws).map(Export::Traces),
+            Signal::Metrics => decode_metrics(body, flaws).map(Export::Metrics),
+            Signal::Logs => decode_logs(body, flaws).map(Export::Logs),
+        };
+        export.map_err(|error| error.to_string())
     }
 }
+
+/// Stable words and how often each applies.
+type Told = BTreeMap<&'static str, u64>;
 
 const fn reason(normalized: &Normalized) -> Option<&'static str> {
     match normalized {
@@ -95,34 +111,34 @@ const fn reason(normalized: &Normalized) -> Option<&'static str> {
     }
 }
 
-/// The most frequent reasons with their numbers, in one line of bounded length.
-fn told(reasons: &[&'static str]) -> String {
-    if reasons.is_empty() {
-        return String::new();
-    }
-    let mut counts = BTreeMap::<&str, usize>::new();
-    for reason in reasons {
-        *counts.entry(reason).or_default() += 1;
-    }
-    let mut counts: Vec<_> = counts.into_iter().collect();
+/// What a client should know: what was set aside and what was taken in after repair, in one line of bounded length.
+fn message(reasons: &Told, mended: &Told) -> String {
+    let parts = [("set aside, see the table quarantine: ", reasons), ("accepted after repair: ", mended)];
+    let parts = parts.into_iter().filter(|(_, told)| !told.is_empty());
+    parts.map(|(what, told)| format!("{what}{}", most_frequent(told))).collect::<Vec<_>>().join("; ")
+}
+
+/// The most frequent words with their numbers.
+fn most_frequent(told: &Told) -> String {
+    let mut counts: Vec<_> = told.iter().collect();
     // Stable: equally frequent ones stay in the order of their names.
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let mut parts: Vec<_> =
-        counts.iter().take(REASONS_TOLD).map(|(reason, count)| format!("{reason} ({count})")).collect();
-    let others: usize = counts.iter().skip(REASONS_TOLD).map(|(_, count)| count).sum();
+    let mut parts: Vec<_> = counts.iter().take(REASONS_TOLD).map(|(word, count)| format!("{word} ({count})")).collect();
+    let others: u64 = counts.iter().skip(REASONS_TOLD).map(|(_, count)| **count).sum();
     if others > 0 {
         parts.push(format!("other reasons ({others})"));
     }
-    format!("set aside, see the table quarantine: {}", parts.join(", "))
+    parts.join(", ")
 }
 
-fn digest(export: &Export) -> RecordId {
+fn digest(export: &Export, flaws: &Flaws) -> RecordId {
     let bytes = match export {
         Export::Traces(request) => request.encode_to_vec(),
         Export::Metrics(request) => request.encode_to_vec(),
         Export::Logs(request) => request.encode_to_vec(),
     };
-    fingerprint([bytes.as_slice()])
+    // Of a request that could not be read as a whole, what was read does not tell all.
+    if flaws.is_empty() { fingerprint([bytes.as_slice()]) } else { fingerprint([bytes.as_slice(), &flaws.request.0]) }
 }
 
 #[cfg(test)]
@@ -131,10 +147,14 @@ mod tests {
 
     #[test]
     fn the_most_frequent_reasons_are_told_with_their_numbers() {
-        assert_eq!(told(&[]), "");
-        let reasons = ["bad_time", "absurd_tokens", "bad_time", "a", "b", "c", "d", "absurd_tokens", "bad_time"];
+        assert_eq!(message(&Told::new(), &Told::new()), "");
+        let reasons = [("bad_time", 3), ("absurd_tokens", 2), ("a", 1), ("b", 1), ("c", 1), ("d", 1)].into();
         let expected = "set aside, see the table quarantine: bad_time (3), absurd_tokens (2), a (1), b (1), c (1), \
                         other reasons (1)";
-        assert_eq!(told(&reasons), expected);
+        assert_eq!(message(&reasons, &Told::new()), expected);
+        assert_eq!(message(&Told::new(), &[("invalid_utf8", 2)].into()), "accepted after repair: invalid_utf8 (2)");
+        assert!(
+            message(&reasons, &[("invalid_utf8", 2)].into()).ends_with("(1); accepted after repair: invalid_utf8 (2)")
+        );
     }
 }

@@ -6,18 +6,18 @@ use crate::harness::{Finished, Place};
 use crate::ops::{on, told, works};
 use crate::records::{bedrock, lines, now_us};
 
-const SECOND_US: i64 = 1_000_000;
+pub const SECOND_US: i64 = 1_000_000;
 
-fn text(key: &str, value: &str) -> Value {
+pub fn text(key: &str, value: &str) -> Value {
     json!({"key": key, "value": {"stringValue": value}})
 }
 
-fn count(key: &str, value: u64) -> Value {
+pub fn count(key: &str, value: u64) -> Value {
     json!({"key": key, "value": {"intValue": value.to_string()}})
 }
 
 /// A span of trace `n`; `id` and `parent` are small numbers.
-fn span(n: u64, id: u64, parent: Option<u64>, start_us: i64, attributes: &[Value]) -> Value {
+pub fn span(n: u64, id: u64, parent: Option<u64>, start_us: i64, attributes: &[Value]) -> Value {
     let mut span = json!({
         "traceId": format!("{n:032x}"),
         "spanId": format!("{:016x}", n * 100 + id),
@@ -34,14 +34,14 @@ fn span(n: u64, id: u64, parent: Option<u64>, start_us: i64, attributes: &[Value
     span
 }
 
-fn export(service: &str, scope: &str, spans: &[Value]) -> Value {
+pub fn export(service: &str, scope: &str, spans: &[Value]) -> Value {
     json!({"resourceSpans": [{
         "resource": {"attributes": [text("service.name", service)]},
         "scopeSpans": [{"scope": {"name": scope}, "spans": spans}],
     }]})
 }
 
-fn usage(model: &str) -> Vec<Value> {
+pub fn usage(model: &str) -> Vec<Value> {
     vec![
         text("gen_ai.operation.name", "chat"),
         text("gen_ai.provider.name", "openai"),
@@ -64,7 +64,7 @@ fn only(place: &Place, statement: &str) -> Value {
     rows[0].clone()
 }
 
-fn import(place: &Place, requests: &[Value]) {
+pub fn import(place: &Place, requests: &[Value]) {
     let file = place.file("requests.json", lines(requests.iter().cloned()));
     place.import("otlp", &[&file]);
 }

@@ -12,7 +12,7 @@ use polymeter::clock::Clock;
 use polymeter::collect::otlp_server::{Access, Gate, Limits as ReceiverLimits, Receiver, serve};
 use polymeter::journal::Journal;
 use polymeter::ledger::{Retention, View};
-use polymeter::model::{HOUR_US, Interval};
+use polymeter::model::{Flaws, HOUR_US, Interval};
 use polymeter::pipeline::{Audit, Meter, MeterOptions, OtlpSink, Settler, Tables, load_view};
 use polymeter::pricing::PriceBook;
 use polymeter::query::{Engine, Limits, Params, QueryError};
@@ -110,7 +110,7 @@ impl Inside {
     /// Sends spans over gRPC.
     pub async fn call(&self, request: &Value) -> Said {
         use tonic_types::StatusExt;
-        let request = decode_traces(request.to_string().as_bytes()).unwrap();
+        let request = decode_traces(request.to_string().as_bytes(), &mut Flaws::default()).unwrap();
         let mut client = TraceServiceClient::connect(self.grpc.clone()).await.expect("a connection");
         match client.export(request).await {
             Ok(_) => Said::Kept,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use polymeter::model::Flaws;
 use polymeter::sources::otlp::decode_traces;
 use prost::Message;
 use serde_json::Value;
@@ -33,7 +34,7 @@ fn request(run: u32) -> Value {
 }
 
 fn protobuf(run: u32) -> ExportTraceServiceRequest {
-    decode_traces(request(run).to_string().as_bytes()).unwrap()
+    decode_traces(request(run).to_string().as_bytes(), &mut Flaws::default()).unwrap()
 }
 
 #[test]

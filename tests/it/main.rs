@@ -21,6 +21,7 @@ mod crash;
 mod damage;
 mod demo;
 mod evidence;
+mod explain;
 mod faults;
 mod faulty_store;
 mod formats;

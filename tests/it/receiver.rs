@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use polymeter::model::Flaws;
 use polymeter::sources::otlp::decode_traces;
 use prost::Message;
 use serde_json::{Value, json};
@@ -40,7 +41,7 @@ fn one(run: u32) -> Value {
 }
 
 pub fn protobuf(request: &Value) -> ExportTraceServiceRequest {
-    decode_traces(request.to_string().as_bytes()).unwrap()
+    decode_traces(request.to_string().as_bytes(), &mut Flaws::default()).unwrap()
 }
 
 fn packed(how: Option<&str>, plain: Vec<u8>) -> Vec<u8> {
@@ -213,6 +214,64 @@ fn a_partial_success_tells_how_many_and_why() {
         assert!(partial.error_message.ends_with("bad_time (2), absurd_tokens (1)"), "{}", partial.error_message);
     }
     arrived(&server, 2);
+    server.stop();
+}
+
+/// Answers of both forms: rejected spans and the message.
+fn partial(reply: &Reply) -> (i64, String) {
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    if reply.header("content-type") == JSON {
+        let partial = reply.json()["partialSuccess"].clone();
+        let rejected = partial["rejectedSpans"].as_str().map_or(0, |number| number.parse().unwrap());
+        return (rejected, partial["errorMessage"].as_str().unwrap_or_default().to_owned());
+    }
+    let answer = ExportTraceServiceResponse::decode(reply.body.as_slice()).unwrap();
+    answer.partial_success.map(|partial| (partial.rejected_spans, partial.error_message)).unwrap_or_default()
+}
+
+#[test]
+fn a_damaged_span_costs_no_span_beside_it_and_repairs_are_told() {
+    let place = Place::new();
+    let server = place.serve();
+    let url = format!("{}/v1/traces", server.otlp);
+    let marked = |n: u64| {
+        let mut marked = span(1, n, now_us());
+        marked["attributes"].as_array_mut().unwrap().push(json!({"key": "note", "value": {"stringValue": "MARK"}}));
+        spans(vec![marked, span(1, n + 1, now_us())])
+    };
+    let told = |request: &Value, by: &[u8]| {
+        let text = request.to_string();
+        let (before, behind) = text.split_once("MARK").unwrap();
+        let body = [before.as_bytes(), by, behind.as_bytes()].concat();
+        partial(&post(&url, &[("content-type", JSON)], body))
+    };
+    assert_eq!(told(&marked(0), b"fine"), (0, String::new()));
+    for (n, by, word) in [(10, &b"a\\ud800"[..], "lone_surrogate"), (20, b"\xff\xfe\xc3", "invalid_utf8")] {
+        let (rejected, message) = told(&marked(n), by);
+        assert_eq!((rejected, message), (0, format!("accepted after repair: {word} (1)")));
+    }
+    let mut mixed = marked(30);
+    let list = mixed["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array_mut().unwrap();
+    list.extend([json!(null), json!("x")]);
+    list[1]["traceId"] = json!("not an id");
+    let (rejected, message) = told(&mixed, b"fine");
+    assert_eq!(rejected, 2, "{message}");
+    assert!(message.contains("bad_otlp_json (2)") && message.contains("malformed_id (1)"), "{message}");
+
+    let mut body = protobuf(&marked(40)).encode_to_vec();
+    let at = body.windows(4).position(|window| window == b"MARK").unwrap();
+    body[at] = 0xff;
+    let (rejected, message) = partial(&post(&url, &[("content-type", PROTOBUF)], body.clone()));
+    assert_eq!((rejected, message.as_str()), (0, "accepted after repair: invalid_utf8 (1)"));
+    // A length that reaches beyond its attribute.
+    body[at - 1] = 0x7f;
+    let (rejected, message) = partial(&post(&url, &[("content-type", PROTOBUF)], body));
+    assert_eq!(rejected, 1, "{message}");
+    assert!(message.ends_with("bad_protobuf (1)"), "{message}");
+    arrived(&server, 10);
+    let set_aside = server.sql("SELECT reason, detail FROM quarantine ORDER BY reason");
+    let reasons: Vec<_> = set_aside.iter().map(|row| row["reason"].as_str().unwrap()).collect();
+    assert_eq!(reasons, ["bad_otlp_json", "bad_protobuf"], "{set_aside:?}");
     server.stop();
 }
 

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use polymeter::collect::otlp_server::{Access, Export, Gate, Kept, Limits, Receiver, Signal, Sink, SinkError, serve};
+use polymeter::model::Flaws;
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -32,14 +33,14 @@ struct Slow {
 
 #[async_trait]
 impl Sink for Slow {
-    async fn keep(&self, _: Export) -> Result<Kept, SinkError> {
+    async fn keep(&self, _: Export, _: Flaws) -> Result<Kept, SinkError> {
         self.began.fetch_add(1, Ordering::SeqCst);
         let leave = self.leave.acquire().await.expect("open");
         leave.forget();
         Ok(Kept::default())
     }
 
-    fn decode_json(&self, _: Signal, _: &[u8]) -> Result<Export, String> {
+    fn decode_json(&self, _: Signal, _: &[u8], _: &mut Flaws) -> Result<Export, String> {
         Err("not here".to_owned())
     }
 }

@@ -2,18 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::differing;
 use super::tree::{left_out, rule};
-use crate::model::{Call, RecordId};
-use crate::settle::Explanation;
+use super::{Answer, differing};
 
-/// All of it; of `wanted`, if given, only that call.
-pub fn told(explanation: &Explanation, settled: &[Call], wanted: Option<RecordId>) -> Value {
-    let calls = explanation.calls.iter().filter(|explained| wanted.is_none_or(|id| id == explained.call.call_id));
+/// All of it; texts as they are stored.
+pub fn told(answer: &Answer) -> Value {
+    let Answer { explanation, settled, .. } = answer;
+    let calls = explanation.calls.iter().filter(|explained| answer.is_wanted(&explained.call));
     let calls: Vec<Value> = calls
         .map(|explained| {
             let call = &explained.call;
-            let row = settled.iter().find(|row| row.call_id == call.call_id);
+            let row = settled.get(&call.call_id);
             json!({
                 "call_id": call.call_id.to_string(),
                 "model": call.model,
@@ -52,6 +51,7 @@ pub fn told(explanation: &Explanation, settled: &[Call], wanted: Option<RecordId
                 "dialect": o.dialect,
                 "witness": o.witness.to_string(),
                 "sources": seen.sources,
+                "deliveries": answer.deliveries(seen),
                 "trace_id": o.trace_id,
                 "span_id": o.span_id,
                 "parent_span_id": o.parent_span_id,
@@ -59,5 +59,5 @@ pub fn told(explanation: &Explanation, settled: &[Call], wanted: Option<RecordId
             })
         })
         .collect();
-    json!({"calls": calls, "records": records})
+    json!({"calls": calls, "records": records, "incomplete": answer.incomplete})
 }

@@ -5,19 +5,20 @@ mod gather;
 mod json;
 mod tree;
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::bail;
 
 use super::{StoreOptions, existing_store, rules};
 use crate::clock::{Clock, SystemClock};
-use crate::columns::Row;
-use crate::model::{Call, RecordId};
+use crate::model::{Call, Observation, RecordId};
 use crate::pipeline::load_view;
 use crate::query::{Engine, Limits};
-use crate::settle::explain as explained;
-use gather::Evidence;
+use crate::settle::{Explanation, Rules, Seen, explain as explained, group};
+use gather::{Evidence, Gathered};
 
 /// What to explain.
 #[derive(Clone, Debug)]
@@ -36,9 +37,12 @@ pub async fn explain(options: StoreOptions, subject: &Subject, json: bool) -> an
     let store = existing_store(&options.data).await?;
     let rules = rules::rules(&store, options.principals.clone()).await?;
     let view = load_view(&store, &rules, SystemClock.now()).await?;
-    let engine = Engine::new(Limits { rows: gather::MOST, ..Limits::default() }, Arc::clone(&rules))?;
+    // Long lists of long ids, and nobody else who waits.
+    let limits =
+        Limits { rows: gather::MOST, text_bytes: 1 << 20, time: Duration::from_secs(300), ..Limits::default() };
+    let engine = Engine::new(limits, Arc::clone(&rules))?;
     let evidence = Evidence { engine: &engine, view: &view };
-    let (observations, wanted) = match subject {
+    let (gathered, wanted) = match subject {
         Subject::Trace(id) => {
             let id = hex(id, 32, "a trace id")?;
             (evidence.of_trace(&id).await?, None)
@@ -48,28 +52,62 @@ pub async fn explain(options: StoreOptions, subject: &Subject, json: bool) -> an
             (evidence.of_call(&id).await?, RecordId::parse(&id))
         }
     };
-    if observations.is_empty() {
+    if gathered.observations.is_empty() {
         bail!(
             "the store holds no record of it; ids are shown by `polymeter sql \"SELECT call_id, trace_id FROM calls\"`, \
              and observations are kept for the time of [retention] only"
         );
     }
-    let explanation = explained(observations, &rules);
+    let (explanation, wanted) = match wanted {
+        None => (explained(gathered.observations, &rules), None),
+        Some(wanted) => own(gathered.observations, &rules, wanted),
+    };
     let ids: Vec<String> = explanation.calls.iter().map(|explained| explained.call.call_id.to_string()).collect();
-    let mut settled = Vec::new();
-    // A list that is empty is no SQL.
-    for ids in ids.chunks(gather::IDS) {
-        let rows = format!("SELECT * FROM calls WHERE call_id IN ({})", gather::listed(ids));
-        for batch in evidence.ask(&rows).await? {
-            settled.append(&mut Call::decode(&batch)?);
-        }
-    }
+    let settled = evidence.calls(&ids).await?.into_iter().map(|row| (row.call_id, row)).collect();
+    let Gathered { deliveries, incomplete, .. } = gathered;
+    let answer = Answer { explanation, settled, wanted, deliveries, incomplete };
     let mut out = std::io::stdout().lock();
     if json {
-        serde_json::to_writer_pretty(&mut out, &json::told(&explanation, &settled, wanted))?;
+        serde_json::to_writer_pretty(&mut out, &json::told(&answer))?;
         return Ok(writeln!(out)?);
     }
-    Ok(tree::write(&mut out, &explanation, &settled, wanted)?)
+    Ok(tree::write(&mut out, &answer)?)
+}
+
+/// What is shown.
+struct Answer {
+    explanation: Explanation,
+    /// The rows of `calls`.
+    settled: HashMap<RecordId, Call>,
+    /// The only call that is shown, if one was asked for.
+    wanted: Option<RecordId>,
+    /// How often each record was delivered.
+    deliveries: HashMap<RecordId, usize>,
+    /// Said where there is more than is shown.
+    incomplete: Option<String>,
+}
+
+impl Answer {
+    /// How often a record was delivered, at least by each of its sources.
+    fn deliveries(&self, seen: &Seen) -> usize {
+        self.deliveries.get(&seen.observation.observation_id).copied().unwrap_or(0).max(seen.sources.len())
+    }
+
+    fn is_wanted(&self, call: &Call) -> bool {
+        self.wanted.is_none_or(|id| id == call.call_id)
+    }
+}
+
+/// What is linked to a call, without strangers that the search met on its way. With other rules than it was settled by,
+/// there may be no such call any more: then all of it.
+fn own(observations: Vec<Arc<Observation>>, rules: &Rules, wanted: RecordId) -> (Explanation, Option<RecordId>) {
+    for group in group(observations.clone()) {
+        let explanation = explained(group, rules);
+        if explanation.calls.iter().any(|explained| explained.call.call_id == wanted) {
+            return (explanation, Some(wanted));
+        }
+    }
+    (explained(observations, rules), None)
 }
 
 /// Lower-case hex of this length.

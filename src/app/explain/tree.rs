@@ -3,39 +3,58 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Write};
 
-use super::differing;
+use super::{Answer, differing};
 use crate::model::{Call, Observation, RecordId};
-use crate::settle::{CallExplained, Explanation, LeftOut, Rule, Seen};
+use crate::settle::{CallExplained, LeftOut, Rule, Seen};
 
 /// Deeper spans are shown at this depth.
 const DEEPEST: usize = 40;
+/// Characters that break a line or turn its direction.
+const TURNS: [std::ops::RangeInclusive<char>; 4] =
+    ['\u{200e}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2066}'..='\u{2069}', '\u{feff}'..='\u{feff}'];
 
-/// The records as a tree, then each call; of `wanted`, if given, only that call.
-pub fn write(
-    out: &mut impl Write,
-    explanation: &Explanation,
-    settled: &[Call],
-    wanted: Option<RecordId>,
-) -> io::Result<()> {
+/// The records as a tree, then each call that is wanted.
+pub fn write(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
+    let explanation = &answer.explanation;
     let mut home: HashMap<RecordId, usize> = HashMap::new();
     for (number, explained) in explanation.calls.iter().enumerate() {
         home.extend(explained.witnesses.iter().map(|witness| (*witness, number + 1)));
     }
     let (records, calls) = (explanation.seen.len(), explanation.calls.len());
-    writeln!(out, "{records} record(s), {calls} call(s)")?;
-    Tree::new(&explanation.seen, &home).write(out)?;
+    say(out, &format!("{records} record(s), {calls} call(s)"))?;
+    if let Some(incomplete) = &answer.incomplete {
+        say(out, incomplete)?;
+    }
+    Tree::new(answer, &home).write(out)?;
+    let names = explanation.seen.iter().map(|seen| (seen.observation.observation_id, name(&seen.observation)));
+    let names: HashMap<RecordId, String> = names.collect();
     for (number, explained) in explanation.calls.iter().enumerate() {
-        if wanted.is_none_or(|id| id == explained.call.call_id) {
+        if answer.is_wanted(&explained.call) {
             writeln!(out)?;
-            let row = settled.iter().find(|row| row.call_id == explained.call.call_id);
-            call(out, number + 1, explained, row, &explanation.seen)?;
+            let row = answer.settled.get(&explained.call.call_id);
+            call(out, number + 1, explained, row, &names)?;
         }
     }
     Ok(())
 }
 
+/// A line. Names, models and ids come from strangers: what a terminal would act on is shown by its number.
+fn say(out: &mut impl Write, line: &str) -> io::Result<()> {
+    let mut shown = String::with_capacity(line.len() + 1);
+    for c in line.chars() {
+        if c.is_control() || TURNS.iter().any(|turns| turns.contains(&c)) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown.push('\n');
+    out.write_all(shown.as_bytes())
+}
+
 /// The spans below each other, what has no span beside them.
 struct Tree<'a> {
+    answer: &'a Answer,
     seen: &'a [Seen],
     home: &'a HashMap<RecordId, usize>,
     children: BTreeMap<usize, Vec<usize>>,
@@ -43,7 +62,8 @@ struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    fn new(seen: &'a [Seen], home: &'a HashMap<RecordId, usize>) -> Self {
+    fn new(answer: &'a Answer, home: &'a HashMap<RecordId, usize>) -> Self {
+        let seen = answer.explanation.seen.as_slice();
         let ids = seen.iter().enumerate().filter_map(|(place, seen)| {
             let o = &seen.observation;
             Some(((o.trace_id.as_deref()?, o.span_id.as_deref()?), place))
@@ -58,7 +78,7 @@ impl<'a> Tree<'a> {
                 None => roots.push(place),
             }
         }
-        Self { seen, home, children, roots }
+        Self { answer, seen, home, children, roots }
     }
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
@@ -69,7 +89,8 @@ impl<'a> Tree<'a> {
             let Some(seen) = self.seen.get(root).filter(|_| !met.contains(&root)) else { continue };
             let own = seen.observation.trace_id.as_deref();
             if own.is_some() && own != trace {
-                writeln!(out, "\ntrace {}", own.unwrap_or_default())?;
+                writeln!(out)?;
+                say(out, &format!("trace {}", own.unwrap_or_default()))?;
             } else if own.is_none() && trace.is_some() {
                 writeln!(out, "\nrecords of no trace")?;
             }
@@ -77,7 +98,7 @@ impl<'a> Tree<'a> {
             let mut left = vec![(root, 0)];
             while let Some((place, depth)) = left.pop() {
                 let Some(seen) = self.seen.get(place).filter(|_| met.insert(place)) else { continue };
-                writeln!(out, "{}{}", "   ".repeat(depth.min(DEEPEST)), self.line(seen))?;
+                say(out, &format!("{}{}", "   ".repeat(depth.min(DEEPEST)), self.line(seen)))?;
                 let below = self.children.get(&place).into_iter().flatten().rev();
                 left.extend(below.map(|child| (*child, depth + 1)));
             }
@@ -94,6 +115,8 @@ impl<'a> Tree<'a> {
         parts.extend(o.duration_ms.map(|ms| format!("{ms:.0} ms")));
         parts.extend(o.outcome.map(|outcome| outcome.to_string()));
         parts.push(format!("from {}", seen.sources.join(" and ")));
+        let deliveries = self.answer.deliveries(seen);
+        parts.extend((deliveries > seen.sources.len()).then(|| format!("delivered {deliveries} times")));
         let verdict = match (seen.left_out, self.home.get(&o.observation_id)) {
             (Some(reason), _) => format!("left out: {}", left_out(reason, o)),
             (None, Some(number)) => format!("call {number}"),
@@ -118,35 +141,36 @@ fn call(
     number: usize,
     explained: &CallExplained,
     row: Option<&Call>,
-    seen: &[Seen],
+    names: &HashMap<RecordId, String>,
 ) -> io::Result<()> {
     let call = &explained.call;
-    let who = |id: RecordId| {
-        let found = seen.iter().find(|seen| seen.observation.observation_id == id);
-        found.map_or_else(|| id.to_string(), |seen| name(&seen.observation))
-    };
-    writeln!(out, "call {number}: {}", call.call_id)?;
+    let who = |id: RecordId| names.get(&id).cloned().unwrap_or_else(|| id.to_string());
+    say(out, &format!("call {number}: {}", call.call_id))?;
     match row.map(|row| differing(row, call)) {
-        None => writeln!(out, "  not in `calls` yet: it is late and shows up with the next settle")?,
+        None => say(out, "  not in `calls` yet: it is late and shows up with the next settle")?,
         Some(differing) if differing.is_empty() => {}
-        Some(differing) => writeln!(
+        Some(differing) => say(
             out,
-            "  `calls` holds another {}: it was settled with other rules, or a witness is not settled yet (`polymeter resettle`)",
-            differing.join(", ")
+            &format!(
+                "  `calls` holds another {}: it was settled with other rules, or a witness is not settled yet (`polymeter resettle`)",
+                differing.join(", ")
+            ),
         )?,
     }
     for joined in &explained.joined {
-        writeln!(out, "  {} and {}: {}", who(joined.a), who(joined.b), rule(joined.rule))?;
+        say(out, &format!("  {} and {}: {}", who(joined.a), who(joined.b), rule(joined.rule)))?;
     }
     let first = explained.witnesses.first().copied().map(who).unwrap_or_default();
-    writeln!(
+    say(
         out,
-        "  {first} speaks first for tokens and status{}",
-        if call.conflict { "; others disagree (conflict)" } else { "" }
+        &format!(
+            "  {first} speaks first for tokens and status{}",
+            if call.conflict { "; others disagree (conflict)" } else { "" }
+        ),
     )?;
     for figure in &explained.figures {
         let from = figure.from.map_or_else(|| "derived by a rule from what is known".to_owned(), who);
-        writeln!(out, "  {:<22} {:<40} {from}", figure.column, figure.value)?;
+        say(out, &format!("  {:<22} {:<40} {from}", figure.column, figure.value))?;
     }
     let derived = [
         ("model", call.model.clone(), "the catalogue, from the models that were named"),
@@ -156,20 +180,23 @@ fn call(
         ("usage_status", Some(call.usage_status.to_string()), "the witness that speaks first for tokens"),
     ];
     for (column, value, from) in derived {
-        writeln!(out, "  {column:<22} {:<40} {from}", value.unwrap_or_else(|| "NULL".to_owned()))?;
+        say(out, &format!("  {column:<22} {:<40} {from}", value.unwrap_or_else(|| "NULL".to_owned())))?;
     }
     for line in &explained.priced.lines {
         let (price, cost) =
             (line.unit_price.map(|p| p.normalize().to_string()), line.cost.map(|c| c.0.normalize().to_string()));
         match (price, cost, &line.rate_id) {
             (Some(price), Some(cost), Some(rate)) => {
-                writeln!(out, "  {:<22} {} x {price} = {cost}  by rate {rate}", line.bucket.as_str(), line.quantity)?;
+                say(
+                    out,
+                    &format!("  {:<22} {} x {price} = {cost}  by rate {rate}", line.bucket.as_str(), line.quantity),
+                )?;
             }
-            _ => writeln!(out, "  {:<22} {} without a rate", line.bucket.as_str(), line.quantity)?,
+            _ => say(out, &format!("  {:<22} {} without a rate", line.bucket.as_str(), line.quantity))?,
         }
     }
     let cost = call.cost.map_or_else(|| "NULL".to_owned(), |cost| cost.0.normalize().to_string());
-    writeln!(out, "  {:<22} {cost} {} ({})", "cost", call.currency.as_deref().unwrap_or(""), call.cost_status)
+    say(out, &format!("  {:<22} {cost} {} ({})", "cost", call.currency.as_deref().unwrap_or(""), call.cost_status))
 }
 
 /// Why two records are one call, in words.

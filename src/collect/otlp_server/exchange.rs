@@ -16,8 +16,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::limits::{Charge, Gate};
 use super::listen::Activity;
 use super::refusal::{Kind, Refusal};
-use super::{Export, Kept, Receiver, Signal, Sink, SinkError, grpc, http, weight};
+use super::{Export, Kept, Receiver, Signal, Sink, SinkError, grpc, http, salvage, weight};
 use crate::collect::inflate_whole;
+use crate::model::{Flaws, fingerprint};
 use crate::telemetry::metrics;
 
 /// Plain bodies up to this are decoded where they are read; larger ones in a thread that may block.
@@ -111,7 +112,7 @@ async fn handle(
     let Ok(_working) = gate.requests.try_acquire() else { return Err(busy()) };
     drop(reading);
     let small = if compression.is_some() { INLINE_PACKED_BYTES } else { INLINE_BYTES };
-    let (export, _charge) = if bytes.len() <= small {
+    let (export, flaws, _charge) = if bytes.len() <= small {
         decode(&*receiver.sink, gate.limits.request_bytes, signal, form, compression, &bytes, charge)?
     } else {
         // The semaphore is never closed.
@@ -124,7 +125,7 @@ async fn handle(
         let worked = tokio::task::spawn_blocking(work).await;
         worked.map_err(|_| Refusal::malformed("the request can't be decoded"))??
     };
-    receiver.sink.keep(export).await.map_err(|SinkError::Unavailable(message)| Refusal::unavailable(message))
+    receiver.sink.keep(export, flaws).await.map_err(|SinkError::Unavailable(message)| Refusal::unavailable(message))
 }
 
 fn busy() -> Refusal {
@@ -189,7 +190,7 @@ async fn read(gate: &Gate, body: &mut Body, charge: &mut Charge) -> Result<Bytes
     Ok(whole.freeze())
 }
 
-/// Gives the export and what of the byte budget it holds.
+/// Gives the export, what is wrong with it, and what of the byte budget it holds.
 fn decode(
     sink: &dyn Sink,
     limit: usize,
@@ -198,7 +199,7 @@ fn decode(
     compression: Option<Compression>,
     body: &Bytes,
     mut charge: Charge,
-) -> Result<(Export, Charge), Refusal> {
+) -> Result<(Export, Flaws, Charge), Refusal> {
     let inflated;
     let plain: &[u8] = match compression {
         None => body,
@@ -215,14 +216,38 @@ fn decode(
         Form::Json => weight::of_json(plain),
         Form::Protobuf | Form::Grpc => weight::of_protobuf(signal, plain),
     })?;
+    let mut flaws = Flaws::default();
     let export = match (form, signal) {
-        (Form::Json, _) => sink.decode_json(signal, plain).map_err(Refusal::malformed)?,
-        (_, Signal::Traces) => Export::Traces(Message::decode(plain).map_err(not_protobuf)?),
-        (_, Signal::Metrics) => Export::Metrics(Message::decode(plain).map_err(not_protobuf)?),
-        (_, Signal::Logs) => Export::Logs(Message::decode(plain).map_err(not_protobuf)?),
+        (Form::Json, _) => sink.decode_json(signal, plain, &mut flaws).map_err(Refusal::malformed)?,
+        (_, Signal::Traces) => Export::Traces(protobuf(signal, plain, &mut flaws, &mut charge)?),
+        (_, Signal::Metrics) => Export::Metrics(protobuf(signal, plain, &mut flaws, &mut charge)?),
+        (_, Signal::Logs) => Export::Logs(protobuf(signal, plain, &mut flaws, &mut charge)?),
     };
+    if !flaws.is_empty() {
+        flaws.request = fingerprint([plain]);
+    }
     charge.shrink(plain.len());
-    Ok((export, charge))
+    Ok((export, flaws, charge))
+}
+
+/// Decodes a request, or what can be kept of it.
+fn protobuf<T: Message + Default>(
+    signal: Signal,
+    plain: &[u8],
+    flaws: &mut Flaws,
+    charge: &mut Charge,
+) -> Result<T, Refusal> {
+    let error = match T::decode(plain) {
+        Ok(request) => return Ok(request),
+        Err(error) => error,
+    };
+    // Replacement characters are longer than what they stand for.
+    let more = plain.len().saturating_mul(2);
+    charge.grow(more)?;
+    let mended = salvage::mended(signal, plain, flaws).ok_or_else(|| not_protobuf(error))?;
+    let request = T::decode(mended.as_slice()).map_err(not_protobuf)?;
+    charge.shrink(more);
+    Ok(request)
 }
 
 fn inflate(compression: Compression, limit: usize, body: &[u8], charge: &mut Charge) -> Result<Vec<u8>, Refusal> {

@@ -62,9 +62,10 @@ pub(super) fn message(
     }
 }
 
-/// The protobuf form of a success; `partial_success` is set only where something was rejected.
+/// The protobuf form of a success; `partial_success` is set only where something was rejected, or with a number of 0
+/// where a warning is to be told.
 pub(super) fn response(signal: Signal, kept: Kept) -> Vec<u8> {
-    let partial = (kept.rejected > 0).then(|| (i64::try_from(kept.rejected).unwrap_or(i64::MAX), kept.message));
+    let partial = kept.is_worth_telling().then(|| (i64::try_from(kept.rejected).unwrap_or(i64::MAX), kept.message));
     match signal {
         Signal::Traces => {
             let partial_success = partial

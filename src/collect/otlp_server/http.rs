@@ -33,7 +33,7 @@ pub(super) fn kept(signal: Signal, kept: Kept, form: Form) -> Response {
                 Signal::Metrics => "rejectedDataPoints",
                 Signal::Logs => "rejectedLogRecords",
             };
-            let body = if kept.rejected > 0 {
+            let body = if kept.is_worth_telling() {
                 json!({"partialSuccess": {count: kept.rejected.to_string(), "errorMessage": kept.message}})
             } else {
                 json!({})

@@ -13,6 +13,8 @@ mod limits;
 mod listen;
 mod refusal;
 mod reload;
+mod salvage;
+mod shape;
 mod tls;
 mod weight;
 
@@ -28,6 +30,8 @@ pub use limits::{Gate, Limits, MAX_REQUEST_BYTES};
 pub use listen::serve;
 pub use reload::SecretError;
 pub use tls::{Tls, TlsFiles};
+
+use crate::model::Flaws;
 
 /// A decoded export request.
 #[derive(Debug)]
@@ -66,13 +70,20 @@ impl Signal {
     }
 }
 
-/// What was kept of a request that was kept in part.
+/// What was kept of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// Items that can never be accepted.
     pub rejected: u64,
-    /// Why, without content.
+    /// Why, and what was mended in what was accepted, without content; empty where there is nothing to tell.
     pub message: String,
+}
+
+impl Kept {
+    /// True where a client should hear more than that its request was kept.
+    pub(crate) const fn is_worth_telling(&self) -> bool {
+        self.rejected > 0 || !self.message.is_empty()
+    }
 }
 
 /// Why a request was not kept.
@@ -85,14 +96,14 @@ pub enum SinkError {
 /// Where decoded requests go.
 #[async_trait]
 pub trait Sink: Send + Sync + 'static {
-    /// Keeps a request; returns only after it is durable.
-    async fn keep(&self, export: Export) -> Result<Kept, SinkError>;
+    /// Keeps a request, of which `flaws` could not be taken as it was sent; returns only after it is durable.
+    async fn keep(&self, export: Export, flaws: Flaws) -> Result<Kept, SinkError>;
 
-    /// Decodes the JSON form of a request.
+    /// Decodes the JSON form of a request. What can't be read of it is left out or mended, and counted in `flaws`.
     ///
     /// # Errors
     /// What is wrong with it, without content.
-    fn decode_json(&self, signal: Signal, body: &[u8]) -> Result<Export, String>;
+    fn decode_json(&self, signal: Signal, body: &[u8], flaws: &mut Flaws) -> Result<Export, String>;
 }
 
 /// A sink, who may send to it, and the limits that it shares with other receivers. Cloning shares it.

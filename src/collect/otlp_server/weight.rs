@@ -1,22 +1,10 @@
 //! How much memory a request takes once it is decoded, estimated before it is. Two bytes are a span, and a span is
 //! hundreds of bytes in memory: 64 MiB of them would be gigabytes.
 
-use std::mem::size_of;
-
-use opentelemetry_proto::tonic::common::v1::{AnyValue, EntityRef, InstrumentationScope, KeyValue};
-use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
-use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
-use opentelemetry_proto::tonic::metrics::v1::summary_data_point::ValueAtQuantile;
-use opentelemetry_proto::tonic::metrics::v1::{
-    Exemplar, ExponentialHistogramDataPoint, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
-    ScopeMetrics, SummaryDataPoint,
-};
-use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::encoding::{WireType, decode_key, decode_varint};
 
 use super::Signal;
+use super::shape::Shape;
 
 /// A text or list of bytes beside its content.
 const LEAF_BYTES: usize = 32;
@@ -29,71 +17,14 @@ const JSON_MORE_BYTES: usize = 16;
 /// As deep as prost decodes.
 const DEPTH: u32 = 100;
 
-/// A kind of message: its size in memory, and which fields hold messages.
-struct Shape {
-    size: usize,
-    messages: &'static [(u32, &'static Shape)],
-}
-
-macro_rules! shapes {
-    ($($name:ident: $size:expr, [$($field:literal $of:ident),*];)*) => {
-        $(static $name: Shape = Shape { size: $size, messages: &[$(($field, &$of)),*] };)*
-    };
-}
-
-shapes! {
-    TRACES: 0, [1 RESOURCE_SPANS];
-    RESOURCE_SPANS: size_of::<ResourceSpans>(), [1 RESOURCE, 2 SCOPE_SPANS];
-    SCOPE_SPANS: size_of::<ScopeSpans>(), [1 SCOPE, 2 SPAN];
-    SPAN: size_of::<Span>(), [9 KEY_VALUE, 11 EVENT, 13 LINK];
-    EVENT: size_of::<Event>(), [3 KEY_VALUE];
-    LINK: size_of::<Link>(), [4 KEY_VALUE];
-
-    METRICS: 0, [1 RESOURCE_METRICS];
-    RESOURCE_METRICS: size_of::<ResourceMetrics>(), [1 RESOURCE, 2 SCOPE_METRICS];
-    SCOPE_METRICS: size_of::<ScopeMetrics>(), [1 SCOPE, 2 METRIC];
-    METRIC: size_of::<Metric>(), [5 NUMBERS, 7 NUMBERS, 9 HISTOGRAM, 10 EXPONENTIAL, 11 SUMMARY, 12 KEY_VALUE];
-    NUMBERS: 0, [1 NUMBER_POINT];
-    HISTOGRAM: 0, [1 HISTOGRAM_POINT];
-    EXPONENTIAL: 0, [1 EXPONENTIAL_POINT];
-    SUMMARY: 0, [1 SUMMARY_POINT];
-    NUMBER_POINT: size_of::<NumberDataPoint>(), [7 KEY_VALUE, 5 EXEMPLAR];
-    HISTOGRAM_POINT: size_of::<HistogramDataPoint>(), [9 KEY_VALUE, 8 EXEMPLAR];
-    EXPONENTIAL_POINT: size_of::<ExponentialHistogramDataPoint>(), [1 KEY_VALUE, 8 BUCKETS, 9 BUCKETS, 11 EXEMPLAR];
-    SUMMARY_POINT: size_of::<SummaryDataPoint>(), [7 KEY_VALUE, 6 QUANTILE];
-    // Its counts are packed: each byte may be one.
-    BUCKETS: size_of::<Buckets>(), [2 PACKED];
-    PACKED: 0, [];
-    QUANTILE: size_of::<ValueAtQuantile>(), [];
-    EXEMPLAR: size_of::<Exemplar>(), [7 KEY_VALUE];
-
-    LOGS: 0, [1 RESOURCE_LOGS];
-    RESOURCE_LOGS: size_of::<ResourceLogs>(), [1 RESOURCE, 2 SCOPE_LOGS];
-    SCOPE_LOGS: size_of::<ScopeLogs>(), [1 SCOPE, 2 LOG];
-    LOG: size_of::<LogRecord>(), [5 ANY_VALUE, 6 KEY_VALUE];
-
-    RESOURCE: size_of::<Resource>(), [1 KEY_VALUE, 3 ENTITY];
-    ENTITY: size_of::<EntityRef>(), [];
-    SCOPE: size_of::<InstrumentationScope>(), [3 KEY_VALUE];
-    KEY_VALUE: size_of::<KeyValue>(), [2 ANY_VALUE];
-    ANY_VALUE: size_of::<AnyValue>(), [5 ARRAY, 6 LIST];
-    ARRAY: 0, [1 ANY_VALUE];
-    LIST: 0, [1 KEY_VALUE];
-}
-
 /// Bytes that a protobuf request takes when it is decoded.
 pub(super) fn of_protobuf(signal: Signal, body: &[u8]) -> usize {
-    let shape = match signal {
-        Signal::Traces => &TRACES,
-        Signal::Metrics => &METRICS,
-        Signal::Logs => &LOGS,
-    };
-    of_message(body, shape, 0)
+    of_message(body, Shape::of_request(signal), 0)
 }
 
 /// Up to the first damage, as the decoder goes.
 fn of_message(mut body: &[u8], shape: &'static Shape, depth: u32) -> usize {
-    if std::ptr::eq(shape, &raw const PACKED) {
+    if shape.is_packed() {
         return body.len().saturating_mul(FIELD_BYTES);
     }
     let mut total = shape.size;
@@ -112,9 +43,8 @@ fn of_message(mut body: &[u8], shape: &'static Shape, depth: u32) -> usize {
             WireType::LengthDelimited => match decode_varint(&mut body).map(usize::try_from) {
                 Ok(Ok(length)) => {
                     let Some(inner) = body.get(..length) else { break };
-                    let message = shape.messages.iter().find(|(known, _)| *known == field);
-                    total = total.saturating_add(match message {
-                        Some((_, shape)) if depth < DEPTH => of_message(inner, shape, depth + 1),
+                    total = total.saturating_add(match shape.message(field) {
+                        Some(shape) if depth < DEPTH => of_message(inner, shape, depth + 1),
                         _ => LEAF_BYTES + length,
                     });
                     length
@@ -140,11 +70,18 @@ pub(super) fn of_json(body: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::mem::size_of;
+
     use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use opentelemetry_proto::tonic::common::v1::any_value::Value;
-    use opentelemetry_proto::tonic::common::v1::{ArrayValue, KeyValueList};
-    use opentelemetry_proto::tonic::metrics::v1::{ExponentialHistogram, metric};
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList};
+    use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
+    use opentelemetry_proto::tonic::metrics::v1::{
+        ExponentialHistogram, ExponentialHistogramDataPoint, Metric, ResourceMetrics, ScopeMetrics, metric,
+    };
+    use opentelemetry_proto::tonic::trace::v1::span::Event;
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
     use prost::Message;
 
     use super::*;

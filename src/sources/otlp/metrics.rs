@@ -126,6 +126,10 @@ fn row(
         let detail = "metric data point without a time".to_owned();
         return Normalized::Rejected(Reject { reason: "bad_time", detail });
     };
+    if is_of_tokens(metric) && is_absurd(point) {
+        let detail = "token metric with a total that can't be true".to_owned();
+        return Normalized::Rejected(Reject { reason: "absurd_tokens", detail });
+    }
     let short = |text: String| text.chars().take(256).collect::<String>();
     let mut dimensions: Tags =
         DIMENSIONS.iter().filter_map(|key| Some(((*key).to_owned(), short(attributes.text(key)?)))).collect();
@@ -172,6 +176,19 @@ fn row(
         dimensions,
         ..ProviderMetric::default()
     }))
+}
+
+/// No service uses as many tokens in all its life.
+const ABSURD: f64 = 1e15;
+
+fn is_of_tokens(metric: &Metric) -> bool {
+    metric.unit.contains("token") || metric.name.ends_with("token.usage") || metric.name.ends_with("tokens")
+}
+
+/// True for a total or number of samples that one wrong byte made: added up, it would hide all the others.
+fn is_absurd(point: &Point<'_>) -> bool {
+    let total = point.total.is_some_and(|total| !(0.0..ABSURD).contains(&total));
+    total || point.count.is_some_and(|count| count >= 1_000_000_000_000_000)
 }
 
 /// A finite number; fractions with twelve digits, because the last ones differ between the encodings of one request.

@@ -3,23 +3,22 @@
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 
-use super::JsonError;
-use super::value::{Object, list, resource, scope};
+use super::value::{Object, list};
+use crate::model::Flaws;
 
 /// Reads a request.
-pub(super) fn request(object: &Object) -> Result<ExportLogsServiceRequest, JsonError> {
-    let resource_logs = list(object, ("resourceLogs", "resource_logs"), |map| {
+pub(super) fn request(object: &Object, flaws: &mut Flaws) -> ExportLogsServiceRequest {
+    let resource_logs = list(object, ("resourceLogs", "resource_logs"), flaws, |map, flaws| {
         Ok(ResourceLogs {
-            resource: resource(map)?,
-            scope_logs: list(map, ("scopeLogs", "scope_logs"), |map| {
+            scope_logs: list(map, ("scopeLogs", "scope_logs"), flaws, |map, flaws| {
+                let record = |_: &Object, _: &mut Flaws| Ok(LogRecord::default());
                 Ok(ScopeLogs {
-                    scope: scope(map)?,
-                    log_records: list(map, ("logRecords", "log_records"), |_| Ok(LogRecord::default()))?,
+                    log_records: list(map, ("logRecords", "log_records"), flaws, record),
                     ..ScopeLogs::default()
                 })
-            })?,
+            }),
             ..ResourceLogs::default()
         })
-    })?;
-    Ok(ExportLogsServiceRequest { resource_logs })
+    });
+    ExportLogsServiceRequest { resource_logs }
 }

@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use super::JsonError;
 use super::value::{
-    Key, Object, attributes, double, enumeration, field, list, message, resource, scope, text, unsigned,
+    Key, Object, attributes, double, enumeration, field, list, message, or_absent, resource, scope, text, unsigned,
 };
+use crate::model::Flaws;
 
 const TEMPORALITIES: [&str; 3] =
     ["AGGREGATION_TEMPORALITY_UNSPECIFIED", "AGGREGATION_TEMPORALITY_DELTA", "AGGREGATION_TEMPORALITY_CUMULATIVE"];
@@ -20,55 +21,56 @@ const POINTS: Key = ("dataPoints", "data_points");
 const START: Key = ("startTimeUnixNano", "start_time_unix_nano");
 const END: Key = ("timeUnixNano", "time_unix_nano");
 
-/// Reads a request; buckets, exemplars and quantiles are ballast and not decoded.
-pub(super) fn request(object: &Object) -> Result<ExportMetricsServiceRequest, JsonError> {
-    let resource_metrics = list(object, ("resourceMetrics", "resource_metrics"), |map| {
+/// Reads a request; buckets, exemplars and quantiles are ballast and not decoded. A metric or data point with a wrong
+/// figure is left out: a total is right or none.
+pub(super) fn request(object: &Object, flaws: &mut Flaws) -> ExportMetricsServiceRequest {
+    let resource_metrics = list(object, ("resourceMetrics", "resource_metrics"), flaws, |map, flaws| {
         Ok(ResourceMetrics {
-            resource: resource(map)?,
-            scope_metrics: list(map, ("scopeMetrics", "scope_metrics"), |map| {
+            resource: resource(map, flaws),
+            scope_metrics: list(map, ("scopeMetrics", "scope_metrics"), flaws, |map, flaws| {
                 Ok(ScopeMetrics {
-                    scope: scope(map)?,
-                    metrics: list(map, ("metrics", "metrics"), metric)?,
+                    scope: scope(map, flaws),
+                    metrics: list(map, ("metrics", "metrics"), flaws, metric),
                     ..ScopeMetrics::default()
                 })
-            })?,
+            }),
             ..ResourceMetrics::default()
         })
-    })?;
-    Ok(ExportMetricsServiceRequest { resource_metrics })
+    });
+    ExportMetricsServiceRequest { resource_metrics }
 }
 
-fn metric(object: &Object) -> Result<Metric, JsonError> {
+fn metric(object: &Object, flaws: &mut Flaws) -> Result<Metric, JsonError> {
     Ok(Metric {
         name: text(object, ("name", "name"))?,
-        unit: text(object, ("unit", "unit"))?,
-        data: data(object)?,
+        unit: or_absent(text(object, ("unit", "unit")), flaws),
+        data: data(object, flaws)?,
         ..Metric::default()
     })
 }
 
-fn data(object: &Object) -> Result<Option<Data>, JsonError> {
+fn data(object: &Object, flaws: &mut Flaws) -> Result<Option<Data>, JsonError> {
     let histogram = message(object, ("histogram", "histogram"), |map| {
         Ok(Data::Histogram(Histogram {
-            data_points: list(map, POINTS, histogram_point)?,
+            data_points: list(map, POINTS, flaws, histogram_point),
             aggregation_temporality: temporality(map)?,
         }))
     })?;
     let exponential = message(object, ("exponentialHistogram", "exponential_histogram"), |map| {
         Ok(Data::ExponentialHistogram(ExponentialHistogram {
-            data_points: list(map, POINTS, exponential_point)?,
+            data_points: list(map, POINTS, flaws, exponential_point),
             aggregation_temporality: temporality(map)?,
         }))
     })?;
     let sum = message(object, ("sum", "sum"), |map| {
         Ok(Data::Sum(Sum {
-            data_points: list(map, POINTS, number_point)?,
+            data_points: list(map, POINTS, flaws, number_point),
             aggregation_temporality: temporality(map)?,
             is_monotonic: field(map, ("isMonotonic", "is_monotonic")) == Some(&Value::Bool(true)),
         }))
     })?;
     let gauge = message(object, ("gauge", "gauge"), |map| {
-        Ok(Data::Gauge(Gauge { data_points: list(map, POINTS, number_point)? }))
+        Ok(Data::Gauge(Gauge { data_points: list(map, POINTS, flaws, number_point) }))
     })?;
     let summary = message(object, ("summary", "summary"), |_| Ok(Data::Summary(Summary::default())))?;
     Ok(histogram.or(exponential).or(sum).or(gauge).or(summary))
@@ -78,9 +80,9 @@ fn temporality(object: &Object) -> Result<i32, JsonError> {
     enumeration(object, ("aggregationTemporality", "aggregation_temporality"), &TEMPORALITIES)
 }
 
-fn histogram_point(object: &Object) -> Result<HistogramDataPoint, JsonError> {
+fn histogram_point(object: &Object, flaws: &mut Flaws) -> Result<HistogramDataPoint, JsonError> {
     Ok(HistogramDataPoint {
-        attributes: attributes(object),
+        attributes: attributes(object, flaws),
         start_time_unix_nano: unsigned(object, START)?,
         time_unix_nano: unsigned(object, END)?,
         count: unsigned(object, ("count", "count"))?,
@@ -91,9 +93,9 @@ fn histogram_point(object: &Object) -> Result<HistogramDataPoint, JsonError> {
     })
 }
 
-fn exponential_point(object: &Object) -> Result<ExponentialHistogramDataPoint, JsonError> {
+fn exponential_point(object: &Object, flaws: &mut Flaws) -> Result<ExponentialHistogramDataPoint, JsonError> {
     Ok(ExponentialHistogramDataPoint {
-        attributes: attributes(object),
+        attributes: attributes(object, flaws),
         start_time_unix_nano: unsigned(object, START)?,
         time_unix_nano: unsigned(object, END)?,
         count: unsigned(object, ("count", "count"))?,
@@ -104,7 +106,7 @@ fn exponential_point(object: &Object) -> Result<ExponentialHistogramDataPoint, J
     })
 }
 
-fn number_point(object: &Object) -> Result<NumberDataPoint, JsonError> {
+fn number_point(object: &Object, flaws: &mut Flaws) -> Result<NumberDataPoint, JsonError> {
     let integer = match field(object, ("asInt", "as_int")) {
         Some(Value::Number(number)) => number.as_i64(),
         Some(Value::String(text)) => text.trim().parse().ok(),
@@ -115,7 +117,7 @@ fn number_point(object: &Object) -> Result<NumberDataPoint, JsonError> {
         None => double(object, ("asDouble", "as_double"))?.map(Number::AsDouble),
     };
     Ok(NumberDataPoint {
-        attributes: attributes(object),
+        attributes: attributes(object, flaws),
         start_time_unix_nano: unsigned(object, START)?,
         time_unix_nano: unsigned(object, END)?,
         value,

@@ -2,9 +2,13 @@
 //! case or as base64, enums as numbers or names, 64-bit integers as text or numbers, unknown fields ignored. See
 //! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>.
 //!
+//! Only what is no JSON, no object, or holds no list where all its content should be, is refused. Any other damage costs
+//! the element that has it (see [`Flaws`]), or is mended (`mend`).
+//!
 //! Bodies and attributes of log records, exemplars and buckets are content or ballast and are not decoded.
 
 mod logs;
+mod mend;
 mod metrics;
 mod traces;
 mod value;
@@ -14,9 +18,13 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use serde_json::{Map, Value};
 
-use crate::model::{Normalized, RecordRef, Reject};
+use crate::model::{Flaws, Normalized, RecordRef, Reject};
 
 use super::OtlpSpans;
+
+/// What holds everything of a request.
+const LISTS: [&str; 6] =
+    ["resourceSpans", "resource_spans", "resourceMetrics", "resource_metrics", "resourceLogs", "resource_logs"];
 
 /// Why a body is no OTLP/JSON request. The text names fields and expected types, never content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,35 +56,46 @@ impl JsonError {
     }
 }
 
-/// Decodes an `ExportTraceServiceRequest`.
+/// Decodes an `ExportTraceServiceRequest`. What can't be read of it is left out or mended, and counted in `flaws`.
 ///
 /// # Errors
 /// [`JsonError`]; the same bytes fail again, so the sender must not retry.
-pub fn decode_traces(body: &[u8]) -> Result<ExportTraceServiceRequest, JsonError> {
-    traces::request(&object(body)?)
+pub fn decode_traces(body: &[u8], flaws: &mut Flaws) -> Result<ExportTraceServiceRequest, JsonError> {
+    Ok(traces::request(&object(body, &["resourceSpans", "resource_spans"], flaws)?, flaws))
 }
 
-/// Decodes an `ExportMetricsServiceRequest`.
+/// Decodes an `ExportMetricsServiceRequest`, as tolerant as [`decode_traces`].
 ///
 /// # Errors
 /// [`JsonError`]; the same bytes fail again, so the sender must not retry.
-pub fn decode_metrics(body: &[u8]) -> Result<ExportMetricsServiceRequest, JsonError> {
-    metrics::request(&object(body)?)
+pub fn decode_metrics(body: &[u8], flaws: &mut Flaws) -> Result<ExportMetricsServiceRequest, JsonError> {
+    Ok(metrics::request(&object(body, &["resourceMetrics", "resource_metrics"], flaws)?, flaws))
 }
 
-/// Decodes an `ExportLogsServiceRequest` as far as records are counted.
+/// Decodes an `ExportLogsServiceRequest` as far as records are counted, as tolerant as [`decode_traces`].
 ///
 /// # Errors
 /// [`JsonError`]; the same bytes fail again, so the sender must not retry.
-pub fn decode_logs(body: &[u8]) -> Result<ExportLogsServiceRequest, JsonError> {
-    logs::request(&object(body)?)
+pub fn decode_logs(body: &[u8], flaws: &mut Flaws) -> Result<ExportLogsServiceRequest, JsonError> {
+    Ok(logs::request(&object(body, &["resourceLogs", "resource_logs"], flaws)?, flaws))
 }
 
-fn object(body: &[u8]) -> Result<Map<String, Value>, JsonError> {
+/// The request's object; `lists` are what it is read for, and must be lists where they are there.
+fn object(body: &[u8], lists: &[&'static str], flaws: &mut Flaws) -> Result<Map<String, Value>, JsonError> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    match serde_json::from_slice(body).map_err(|_| JsonError::NotJson)? {
-        Value::Object(map) => Ok(map),
-        _ => Err(JsonError::WrongType { field: "request", expected: "an object" }),
+    let value = match serde_json::from_slice(body) {
+        Ok(value) => value,
+        // What ends early has no good end.
+        Err(error) if error.is_eof() => return Err(JsonError::NotJson),
+        Err(_) => serde_json::from_slice(&mend::mended(body, flaws)).map_err(|_| JsonError::NotJson)?,
+    };
+    let Value::Object(map) = value else {
+        return Err(JsonError::WrongType { field: "request", expected: "an object" });
+    };
+    let is_wrong = |field: &&&'static str| map.get(**field).is_some_and(|list| !list.is_array() && !list.is_null());
+    match lists.iter().find(is_wrong) {
+        Some(field) => Err(JsonError::WrongType { field, expected: "a list" }),
+        None => Ok(map),
     }
 }
 
@@ -99,7 +118,8 @@ pub(super) fn normalize(spans: &OtlpSpans, record: &[u8], at: &RecordRef<'_>, ou
 }
 
 fn dispatch(spans: &OtlpSpans, record: &[u8], at: &RecordRef<'_>, out: &mut Vec<Normalized>) -> Result<(), JsonError> {
-    let map = object(record)?;
+    let mut flaws = Flaws::default();
+    let map = object(record, &LISTS, &mut flaws)?;
     let has = |camel: &str, snake: &str| map.contains_key(camel) || map.contains_key(snake);
     let (traces, metrics, logs) = (
         has("resourceSpans", "resource_spans"),
@@ -110,13 +130,14 @@ fn dispatch(spans: &OtlpSpans, record: &[u8], at: &RecordRef<'_>, out: &mut Vec<
         return Err(JsonError::WrongType { field: "request", expected: "an object with resourceSpans" });
     }
     if traces {
-        spans.traces(&traces::request(&map)?, at, out);
+        spans.traces(&traces::request(&map, &mut flaws), at, out);
     }
     if metrics {
-        spans.metrics(&metrics::request(&map)?, at, out);
+        spans.metrics(&metrics::request(&map, &mut flaws), at, out);
     }
     if logs {
-        spans.logs(&logs::request(&map)?, at, out);
+        spans.logs(&logs::request(&map, &mut flaws), at, out);
     }
+    out.extend(flaws.left_out().map(|(reject, _)| Normalized::Rejected(reject)));
     Ok(())
 }

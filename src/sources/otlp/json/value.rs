@@ -6,6 +6,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use serde_json::{Map, Value};
 
 use super::JsonError;
+use crate::model::Flaws;
 
 /// An object with the getters of this file.
 pub(super) type Object = Map<String, Value>;
@@ -18,22 +19,27 @@ pub(super) fn field(object: &Object, key: Key) -> Option<&Value> {
     object.get(key.0).or_else(|| object.get(key.1)).filter(|value| !value.is_null())
 }
 
-/// A repeated message.
+/// A repeated message. Tolerant: what can't be read of it is left out and counted, because one damaged element must not
+/// cost those beside it.
 pub(super) fn list<T>(
     object: &Object,
     key: Key,
-    read: impl Fn(&Object) -> Result<T, JsonError>,
-) -> Result<Vec<T>, JsonError> {
+    flaws: &mut Flaws,
+    mut read: impl FnMut(&Object, &mut Flaws) -> Result<T, JsonError>,
+) -> Vec<T> {
+    let wrong = JsonError::WrongType { field: key.0, expected: "a list of objects" };
+    let mut read = |item: &Value| match item {
+        Value::Object(map) => read(map, flaws).inspect_err(|error| flaws.leave_out(error.code(), key.0)).ok(),
+        _ => {
+            flaws.leave_out(wrong.code(), key.0);
+            None
+        }
+    };
     match field(object, key) {
-        None => Ok(Vec::new()),
-        Some(Value::Array(items)) => items
-            .iter()
-            .map(|item| match item {
-                Value::Object(map) => read(map),
-                _ => Err(JsonError::WrongType { field: key.0, expected: "a list of objects" }),
-            })
-            .collect(),
-        Some(_) => Err(JsonError::WrongType { field: key.0, expected: "a list" }),
+        None => Vec::new(),
+        Some(Value::Array(items)) => items.iter().filter_map(read).collect(),
+        // One element without its list, or nothing that can be read.
+        Some(item) => read(item).into_iter().collect(),
     }
 }
 
@@ -41,7 +47,7 @@ pub(super) fn list<T>(
 pub(super) fn message<T>(
     object: &Object,
     key: Key,
-    read: impl Fn(&Object) -> Result<T, JsonError>,
+    read: impl FnOnce(&Object) -> Result<T, JsonError>,
 ) -> Result<Option<T>, JsonError> {
     match field(object, key) {
         None => Ok(None),
@@ -157,24 +163,36 @@ fn base64(text: &str) -> Option<Vec<u8>> {
 }
 
 /// An attribute list. Tolerant like [`any_value`]: an entry that can't be read is absent.
-pub(super) fn attributes(object: &Object) -> Vec<KeyValue> {
-    pairs(object, ("attributes", "attributes"))
+pub(super) fn attributes(object: &Object, flaws: &mut Flaws) -> Vec<KeyValue> {
+    pairs(object, ("attributes", "attributes"), flaws)
 }
 
-fn pairs(object: &Object, key: Key) -> Vec<KeyValue> {
-    let Some(Value::Array(items)) = field(object, key) else { return Vec::new() };
-    items.iter().filter_map(Value::as_object).filter_map(key_value).collect()
+fn pairs(object: &Object, key: Key, flaws: &mut Flaws) -> Vec<KeyValue> {
+    let Some(Value::Array(items)) = field(object, key) else {
+        if field(object, key).is_some() {
+            flaws.mend("wrong_type");
+        }
+        return Vec::new();
+    };
+    let mut read = |item: &Value| {
+        let pair = item.as_object().and_then(|map| key_value(map, flaws));
+        if pair.is_none() {
+            flaws.mend("wrong_type");
+        }
+        pair
+    };
+    items.iter().filter_map(&mut read).collect()
 }
 
-fn key_value(object: &Object) -> Option<KeyValue> {
+fn key_value(object: &Object, flaws: &mut Flaws) -> Option<KeyValue> {
     let Some(Value::String(key)) = field(object, ("key", "key")) else { return None };
-    let value = field(object, ("value", "value")).and_then(Value::as_object).map(any_value);
+    let value = field(object, ("value", "value")).and_then(Value::as_object).map(|map| any_value(map, flaws));
     Some(KeyValue { key: key.clone(), value, ..KeyValue::default() })
 }
 
 /// An attribute's value. Tolerant: a value that can't be read is absent, because one odd attribute must not cost the
 /// request. Depth is bounded by the JSON parser.
-fn any_value(object: &Object) -> AnyValue {
+fn any_value(object: &Object, flaws: &mut Flaws) -> AnyValue {
     let get = |key: Key| field(object, key);
     let value = if let Some(value) = get(("stringValue", "string_value")) {
         match value {
@@ -199,10 +217,10 @@ fn any_value(object: &Object) -> AnyValue {
         as_double(value).map(Any::DoubleValue)
     } else if let Some(Value::Object(map)) = get(("arrayValue", "array_value")) {
         let items = field(map, ("values", "values")).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let values = items.iter().filter_map(Value::as_object).map(any_value).collect();
+        let values = items.iter().filter_map(Value::as_object).map(|map| any_value(map, flaws)).collect();
         Some(Any::ArrayValue(ArrayValue { values }))
     } else if let Some(Value::Object(map)) = get(("kvlistValue", "kvlist_value")) {
-        Some(Any::KvlistValue(KeyValueList { values: pairs(map, ("values", "values")) }))
+        Some(Any::KvlistValue(KeyValueList { values: pairs(map, ("values", "values"), flaws) }))
     } else if let Some(Value::String(text)) = get(("bytesValue", "bytes_value")) {
         base64(text).map(Any::BytesValue)
     } else {
@@ -212,19 +230,31 @@ fn any_value(object: &Object) -> AnyValue {
 }
 
 /// The `resource` of a resource's group.
-pub(super) fn resource(object: &Object) -> Result<Option<Resource>, JsonError> {
-    message(object, ("resource", "resource"), |map| Ok(Resource { attributes: attributes(map), ..Resource::default() }))
+pub(super) fn resource(object: &Object, flaws: &mut Flaws) -> Option<Resource> {
+    let read = |map: &Object| Ok(Resource { attributes: attributes(map, flaws), ..Resource::default() });
+    let resource = message(object, ("resource", "resource"), read);
+    or_absent(resource, flaws)
 }
 
 /// The `scope` of a scope's group.
-pub(super) fn scope(object: &Object) -> Result<Option<InstrumentationScope>, JsonError> {
-    message(object, ("scope", "scope"), |map| {
+pub(super) fn scope(object: &Object, flaws: &mut Flaws) -> Option<InstrumentationScope> {
+    let read = |map: &Object| {
         Ok(InstrumentationScope {
-            name: text(map, ("name", "name")).unwrap_or_default(),
-            version: text(map, ("version", "version")).unwrap_or_default(),
-            attributes: attributes(map),
+            name: or_absent(text(map, ("name", "name")), flaws),
+            version: or_absent(text(map, ("version", "version")), flaws),
+            attributes: attributes(map, flaws),
             ..InstrumentationScope::default()
         })
+    };
+    let scope = message(object, ("scope", "scope"), read);
+    or_absent(scope, flaws)
+}
+
+/// A field of what is worth keeping without it.
+pub(super) fn or_absent<T: Default>(field: Result<T, JsonError>, flaws: &mut Flaws) -> T {
+    field.unwrap_or_else(|error| {
+        flaws.mend(if matches!(error, JsonError::BadId(_)) { "malformed_id" } else { "wrong_type" });
+        T::default()
     })
 }
 

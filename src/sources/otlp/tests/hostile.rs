@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 
 use super::build::{array, at, child, double, int, one, request, rows, span, text, truth};
-use crate::model::Normalized;
+use crate::model::{Flaws, Normalized};
 use crate::sources::LogFormat;
-use crate::sources::otlp::{JsonError, OtlpConfig, OtlpSpans, decode_traces};
+use crate::sources::otlp::{JsonError, OtlpConfig, OtlpSpans, decode_metrics, decode_traces};
 
 fn read(record: &str) -> Vec<Normalized> {
     let mut out = Vec::new();
@@ -164,7 +164,7 @@ fn files_of_requests_are_told_from_anything_else() {
             "{record}"
         );
     }
-    assert_eq!(decode_traces(&[b'['; 100_000]), Err(JsonError::NotJson));
+    assert_eq!(decode_traces(&[b'['; 100_000], &mut Flaws::default()), Err(JsonError::NotJson));
 }
 
 #[test]
@@ -200,6 +200,126 @@ fn a_damaged_span_costs_no_other_span_of_its_request() {
             .collect();
         assert_eq!(kinds, [expected, "observation"], "{damaged}");
         assert!(!format!("{rows:?}").contains("CANARY"));
+    }
+}
+
+/// An attribute, what stands beside the spans, beside their groups, beside the resources; how many are lost or mended.
+type Damage = (Vec<u8>, &'static str, &'static str, &'static str, u64, u64);
+
+/// Good spans beside damage of each kind: all of them are kept, and it is told what was not.
+#[test]
+fn damage_within_json_costs_the_element_that_has_it() {
+    let good = |id: u8| {
+        format!(
+            r#"{{"traceId": "5B8EFFF798038103D269B633813FC60C", "spanId": "EEE19B7EC3C1B1{id:02}", "name": "chat",
+            "startTimeUnixNano": "1700000000000000000", "endTimeUnixNano": "1700000000100000000",
+            "attributes": [{{"key": "gen_ai.operation.name", "value": {{"stringValue": "chat"}}}}, XTRA]}}"#
+        )
+    };
+    let none = r#"{"key": "n"}"#;
+    let text = |content: &str| format!(r#"{{"key": "n", "value": {{"stringValue": "{content}"}}}}"#).into_bytes();
+    let (open, close) = (r#"{"arrayValue": {"values": ["#.repeat(200), "]}}".repeat(200));
+    let deep = format!(r#"{{"key": "n", "value": {open}{{"intValue": 1}}{close}}}"#).into_bytes();
+    let number = |n: &str| format!(r#"{{"key": "n", "value": {{"doubleValue": {n}}}}}"#).into_bytes();
+    let cases: [Damage; 14] = [
+        (text("x"), "", "", "", 0, 0),
+        (text("a\\ud800b"), "", "", "", 0, 1),
+        (text("\\udc00 \\ud83d\\ude00"), "", "", "", 0, 1),
+        ([&text("")[..28], b"\xff\xfe\xc3", &text("")[28..]].concat(), "", "", "", 0, 1),
+        (text("a\nb"), "", "", "", 0, 1),
+        (deep, "", "", "", 0, 1),
+        (number("NaN"), "", "", "", 0, 1),
+        (number("1e999"), "", "", "", 0, 1),
+        (b"null, 1, \"x\", []".to_vec(), "", "", "", 0, 4),
+        (none.into(), "null,", "", "", 1, 0),
+        (none.into(), "7, \"x\", [{}],", "", "", 3, 0),
+        (none.into(), "", "null, 5,", "", 2, 0),
+        (none.into(), "", r#"{"spans": "x"}, {"scope": 5, "spans": null},"#, "", 1, 1),
+        (none.into(), "", "", r#"null, "x", {"scopeSpans": 5}, {"resource": []},"#, 3, 1),
+    ];
+    for (attribute, beside, groups, resources, lost, mended) in cases {
+        let spans = format!("{}, {beside} {}", good(1), good(2).replace("XTRA", none));
+        let body = format!(r#"{{"resourceSpans": [{resources} {{"scopeSpans": [{groups} {{"spans": [{spans}]}}]}}]}}"#);
+        let (before, behind) = body.split_once("XTRA").unwrap();
+        let body = [before.as_bytes(), &attribute, behind.as_bytes()].concat();
+        let shown = String::from_utf8_lossy(&body);
+        let mut flaws = Flaws::default();
+        let request = decode_traces(&body, &mut flaws).unwrap_or_else(|error| panic!("{error}: {shown}"));
+        let kept = rows(&request).into_iter().filter(|row| matches!(row, Normalized::Observation(_))).count();
+        let lost_here: u64 = flaws.left_out().map(|(_, count)| count).sum();
+        let mended_here: u64 = flaws.mended().map(|(_, count)| count).sum();
+        assert_eq!((kept, lost_here, mended_here), (2, lost, mended), "{flaws:?} {shown}");
+        let mut from_file = Vec::new();
+        OtlpSpans::default().normalize(&body, &at(), &mut from_file);
+        let rejected = from_file.iter().filter(|row| matches!(row, Normalized::Rejected(_))).count();
+        assert_eq!(rejected, flaws.left_out().count(), "one row of the quarantine for all of a kind");
+    }
+}
+
+#[test]
+fn absurd_totals_of_tokens_are_set_aside() {
+    let rows = |name: &str, unit: &str, data: &str| {
+        let body = format!(
+            r#"{{"resourceMetrics": [{{"scopeMetrics": [{{"metrics": [{{"name": "{name}", "unit": "{unit}", {data}}}]}}]}}]}}"#
+        );
+        let mut out = Vec::new();
+        OtlpSpans::default().metrics(&decode_metrics(body.as_bytes(), &mut Flaws::default()).unwrap(), &at(), &mut out);
+        let told = |row: Normalized| match row {
+            Normalized::Rejected(reject) => reject.reason,
+            Normalized::Metric(_) => "kept",
+            _ => "skipped",
+        };
+        out.into_iter().map(told).collect::<Vec<_>>()
+    };
+    let times = r#""startTimeUnixNano": "1700000000000000000", "timeUnixNano": "1700000060000000000""#;
+    let (usage, tokens) = ("gen_ai.client.token.usage", "{token}");
+    for (total, expected) in [
+        ("0", "kept"),
+        ("12.5", "kept"),
+        ("999999999999999", "kept"),
+        ("null", "kept"),
+        ("NaN", "absurd_tokens"),
+        ("\"NaN\"", "absurd_tokens"),
+        ("\"Infinity\"", "absurd_tokens"),
+        ("-1", "absurd_tokens"),
+        ("1e15", "absurd_tokens"),
+        ("1e999", "absurd_tokens"),
+    ] {
+        for kind in ["histogram", "exponentialHistogram"] {
+            let data = format!(r#""{kind}": {{"dataPoints": [{{{times}, "count": "3", "sum": {total}}}]}}"#);
+            assert_eq!(rows(usage, tokens, &data), [expected], "{data}");
+            assert_eq!(rows(usage, "", &data), [expected], "{data}");
+            assert_eq!(rows("gen_ai.client.operation.duration", "s", &data), ["kept"], "{data}");
+        }
+        let data = format!(r#""sum": {{"dataPoints": [{{{times}, "asDouble": {total}}}]}}"#);
+        assert_eq!(rows("gen_ai.usage.tokens", "", &data), [expected], "{data}");
+    }
+    let many = format!(r#""histogram": {{"dataPoints": [{{{times}, "count": "18446744073709551615", "sum": 1}}]}}"#);
+    assert_eq!(rows(usage, tokens, &many), ["absurd_tokens"]);
+    let negative = format!(r#""sum": {{"dataPoints": [{{{times}, "asInt": "-9223372036854775808"}}]}}"#);
+    assert_eq!(rows(usage, tokens, &negative), ["absurd_tokens"]);
+}
+
+#[test]
+fn damage_within_json_metrics_costs_the_element_that_has_it() {
+    let point = r#"{"startTimeUnixNano": "1700000000000000000", "timeUnixNano": "1700000060000000000", "asInt": "7"}"#;
+    let metric =
+        |points: &str| format!(r#"{{"name": "gen_ai.client.token.usage", "sum": {{"dataPoints": [{points}]}}}}"#);
+    for (metrics, kept, lost) in [
+        (metric(point), 1, 0),
+        (metric(&format!("null, {point}, 5")), 1, 2),
+        (metric(&format!("{}, {point}", point.replace("\"1700000000000000000\"", "{}"))), 1, 1),
+        (format!("3, {}, null", metric(point)), 1, 2),
+        (format!("{}, {}", metric(point), metric(point).replace("\"gen_ai.client.token.usage\"", "5")), 1, 1),
+        (r#"{"name": "gen_ai.client.token.usage", "sum": "x"}"#.to_owned(), 0, 1),
+    ] {
+        let body = format!(r#"{{"resourceMetrics": [null, {{"scopeMetrics": [7, {{"metrics": [{metrics}]}}]}}]}}"#);
+        let mut flaws = Flaws::default();
+        let request = decode_metrics(body.as_bytes(), &mut flaws).unwrap();
+        let mut out = Vec::new();
+        OtlpSpans::default().metrics(&request, &at(), &mut out);
+        assert_eq!(out.iter().filter(|row| matches!(row, Normalized::Metric(_))).count(), kept, "{metrics}");
+        assert_eq!(flaws.left_out().map(|(_, count)| count).sum::<u64>(), lost + 2, "{metrics}");
     }
 }
 

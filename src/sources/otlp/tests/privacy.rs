@@ -59,7 +59,7 @@ fn no_content_reaches_a_row() {
 #[test]
 fn log_records_are_counted_and_not_read() {
     let body = r#"{"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": "CANARY"}}]}]}]}"#;
-    let request = crate::sources::otlp::decode_logs(body.as_bytes()).unwrap();
+    let request = crate::sources::otlp::decode_logs(body.as_bytes(), &mut crate::model::Flaws::default()).unwrap();
     assert!(!format!("{request:?}").contains("CANARY"));
     let mut out = Vec::new();
     OtlpSpans::new(OtlpConfig::default()).logs(&request, &at(), &mut out);

@@ -10,7 +10,7 @@ use prost::Message;
 use serde_json::Value;
 
 use super::build::{at, rows};
-use crate::model::{Normalized, Observation, Outcome, UsageStatus};
+use crate::model::{Flaws, Normalized, Observation, Outcome, UsageStatus};
 use crate::sources::otlp::{OtlpConfig, OtlpSpans, decode_logs, decode_metrics, decode_traces};
 
 #[expect(clippy::print_stderr, reason = "a test that reports its score")]
@@ -56,12 +56,12 @@ fn json_and_protobuf_give_the_same_rows() {
             let (mut left, mut right) = (Vec::new(), Vec::new());
             if name.contains(".traces.") {
                 left = rows(&ExportTraceServiceRequest::decode(binary.as_slice()).unwrap());
-                right = rows(&decode_traces(&json).unwrap());
+                right = rows(&decode_traces(&json, &mut Flaws::default()).unwrap());
             } else if name.contains(".metrics.") {
                 spans.metrics(&ExportMetricsServiceRequest::decode(binary.as_slice()).unwrap(), &at(), &mut left);
-                spans.metrics(&decode_metrics(&json).unwrap(), &at(), &mut right);
+                spans.metrics(&decode_metrics(&json, &mut Flaws::default()).unwrap(), &at(), &mut right);
             } else {
-                decode_logs(&json).unwrap();
+                decode_logs(&json, &mut Flaws::default()).unwrap();
                 continue;
             }
             let differs = left.iter().zip(&right).find(|(left, right)| left != right);
