@@ -38,39 +38,9 @@ SELECT
 FROM (
   -- The same record may have been delivered twice; its time is a key, so that a range of time is read alone.
   SELECT
-    observation_id,
-    ts,
-    first_value(tags) AS tags,
-    first_value(gateway) AS gateway,
-    first_value(platform) AS platform,
-    first_value(request_model) AS request_model,
-    first_value(response_model) AS response_model,
-    first_value(deployment) AS deployment,
-    first_value(region) AS region,
-    first_value(tier) AS tier,
-    first_value(operation) AS operation,
-    first_value(outcome) AS outcome,
-    first_value(http_status) AS http_status,
-    first_value(error_code) AS error_code,
-    first_value(duration_ms) AS duration_ms,
-    first_value(service) AS service,
-    first_value(environment) AS environment,
-    first_value(team) AS team,
-    first_value(feature) AS feature,
-    first_value(cost_center) AS cost_center,
-    first_value(principal) AS principal,
-    first_value(user_id) AS user_id,
-    first_value(session_id) AS session_id,
-    first_value(input_tokens) AS input_tokens,
-    first_value(cache_read_tokens) AS cache_read_tokens,
-    first_value(cache_write_tokens) AS cache_write_tokens,
-    first_value(output_tokens) AS output_tokens,
-    first_value(response_id) AS response_id,
-    first_value(trace_id) AS trace_id,
-    first_value(span_id) AS span_id,
-    first_value(source ORDER BY observed_at) AS source,
-    min(observed_at) AS observed_at
+    *,
+    row_number() OVER (PARTITION BY observation_id, ts ORDER BY observed_at, source) AS copy
   FROM observations
   WHERE witness = 'not_a_call'
-  GROUP BY observation_id, ts
 ) AS events
+WHERE copy = 1

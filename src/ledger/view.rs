@@ -11,7 +11,8 @@ use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::functions::encoding::expr_fn::encode;
 use datafusion::functions_aggregate::expr_fn::{max, min};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, col, lit};
+use datafusion::functions_window::expr_fn::row_number;
+use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, col, lit};
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
 
@@ -132,14 +133,26 @@ impl View {
             let both = select::<R>(stored, None)?.union(select::<R>(Arc::new(tail), None)?.build()?)?;
             let Some(Once { id, latest }) = once else { return both.build() };
             // Delivered twice, or in the tail and already in the table: shown once.
-            let columns: Vec<Expr> = both.schema().columns().into_iter().map(Expr::Column).collect();
-            let Some(latest) = latest else { return both.distinct_on(vec![col(id)], columns, None)?.build() };
+            let Some(latest) = latest else { return once_each(both, id) };
             once_with_latest(&both, id, latest)
         };
         let plan = plan().map_err(|source| scan(R::TABLE, source))?;
         Ok(Arc::new(datafusion::datasource::ViewTable::new(plan, None)))
     }
 }
+
+/// Each row once, as it was first seen. Numbered and not grouped: a group would hold, for each map among its columns, the
+/// whole batch that it came in. The same row has the same time, which as a key lets a range of time be read alone.
+fn once_each(rows: LogicalPlanBuilder, id: &'static str) -> Result<LogicalPlan, DataFusionError> {
+    const COPY: &str = "copy";
+    let columns: Vec<Expr> = rows.schema().columns().into_iter().map(Expr::Column).collect();
+    let copy =
+        row_number().partition_by(vec![col(id), col("ts")]).order_by(vec![col(SEEN).sort(true, true)]).build()?;
+    rows.window(vec![copy.alias(COPY)])?.filter(col(COPY).eq(lit(1_u64)))?.project(columns)?.build()
+}
+
+/// When a row was read first.
+const SEEN: &str = "observed_at";
 
 /// Each row once, as it was first seen; the column `latest` comes from rows that say nothing else, the greatest if there
 /// are several.
@@ -148,7 +161,6 @@ fn once_with_latest(
     id: &'static str,
     latest: &'static str,
 ) -> Result<LogicalPlan, DataFusionError> {
-    const SEEN: &str = "observed_at";
     const SAID: &str = "said";
     const FIRST: &str = "first_seen";
     let names: Vec<String> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();

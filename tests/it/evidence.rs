@@ -213,3 +213,24 @@ fn who_sends_only_metrics_is_seen_and_never_added_to_calls() {
     assert_eq!(of("dark")["calls"], Value::Null);
     server.stop();
 }
+
+/// A point a minute of several services, more than a group of maps could hold in memory.
+#[test]
+fn the_metrics_of_days_are_summed_within_the_memory_of_a_query() {
+    const POINTS: i64 = 1500;
+    let place = Place::new();
+    let start = (now_us() / (60 * SECOND_US) - 2 * POINTS) * 60 * SECOND_US;
+    let at = |minute: i64| start + minute * 60 * SECOND_US;
+    let point = |minute: i64| tokens("busy", "input", 10 * minute.unsigned_abs(), start, at(minute));
+    let others = |minute: i64| tokens(&format!("service-{}", minute % 7), "output", 5, at(minute - 1), at(minute));
+    let exports: Vec<Value> = (1..=POINTS).flat_map(|minute| [point(minute), others(minute)]).collect();
+    let line = |exports: &[Value]| {
+        let all: Vec<_> = exports.iter().map(|export| export["resourceMetrics"][0].clone()).collect();
+        json!({"resourceMetrics": all})
+    };
+    import(&place, &exports.chunks(500).map(line).collect::<Vec<_>>());
+    let busy = "SELECT sum(input_tokens) AS n FROM metric_usage WHERE service = 'busy'";
+    assert_eq!(only(&place, busy), json!({"n": 10 * POINTS}));
+    let dark = "SELECT count(DISTINCT service) AS n FROM metered_by_metrics_only";
+    assert_eq!(only(&place, dark), json!({"n": 8}));
+}
