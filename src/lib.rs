@@ -1,12 +1,14 @@
 //! polymeter meters LLM calls across clouds: every call counted once, priced exactly, never lost.
 //!
 //! Layers, imports go down only (`tests/it/architecture.rs` checks it):
-//! `model` < `clock, telemetry, store` < `columns` < `collect, catalog, attribution, pricing, delta` <
+//! `model` < `clock, telemetry, store, sheet` < `columns` < `collect, catalog, attribution, pricing, delta` <
 //! `sources, demo, settle, journal, ledger` < `query, pipeline` < `serve` < `config` < `app` < `cli`.
 //!
-//! Without the feature `engine` only the pure part is built: model, catalog, attribution, pricing, sources, settle.
+//! Without the feature `engine` only the pure part is built: model, sheet, catalog, attribution, pricing,
+//! sources, settle.
 
 pub mod model;
+pub mod sheet;
 
 #[cfg(feature = "engine")]
 pub mod clock;
