@@ -145,10 +145,8 @@ impl Subject {
         let one = |text: &'a Option<String>| text.as_deref().into_iter().collect();
         match self {
             Self::Principal => {
-                let Some(principal) = call.principal.as_deref() else { return Vec::new() };
-                // `…:assumed-role/<role>/<session>`: the role names the caller.
-                let parts = principal.rsplit(':').next().unwrap_or(principal).split('/');
-                std::iter::once(principal).chain(parts.filter(|part| *part != principal)).collect()
+                let principal = call.principal.as_deref();
+                principal.into_iter().chain(principal.and_then(name_in_arn)).collect()
             }
             Self::KeyAlias => {
                 [tag("key_alias"), tag("user_api_key_alias"), call.principal.as_deref()].into_iter().flatten().collect()
@@ -175,6 +173,16 @@ impl Subject {
                 names.iter().filter_map(|name| tag(name)).collect()
             }
         }
+    }
+}
+
+/// The role or user that an ARN names. Never the session of an assumed role, which its caller names as it likes.
+fn name_in_arn(principal: &str) -> Option<&str> {
+    let resource = principal.strip_prefix("arn:")?.rsplit(':').next()?;
+    let (kind, name) = resource.split_once('/')?;
+    match kind {
+        "assumed-role" => name.split('/').next(),
+        _ => name.rsplit('/').next(),
     }
 }
 

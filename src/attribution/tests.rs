@@ -91,6 +91,11 @@ fn the_first_rule_that_holds_decides_each_field() {
     assert_eq!(tested.misses[1], Some(Miss::Time));
     assert_eq!(tested.decisions[2].by, DecidedBy::Nobody);
 
+    // Whoever assumes a role names the session, so that says nothing.
+    let session = "arn:aws:sts::1:assumed-role/web/search-1";
+    let posing = Call { principal: Some(session.into()), tags: tags(&[("env", "prod")]), ..call.clone() };
+    assert_eq!(decided(&posing).0.cost_center, None);
+
     let other = Call { principal: Some("reports".into()), tags: tags(&[]), ..call };
     let (done, tested) = decided(&other);
     assert_eq!(done.team.as_deref(), Some("rest"));

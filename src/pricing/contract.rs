@@ -21,6 +21,8 @@ use crate::model::{Pattern, Timestamp};
 
 /// The largest factor; a larger one is a slip.
 const MAX_FACTOR: Decimal = Decimal::TEN;
+/// With more fraction digits its product with a price and a count might not be exact.
+pub(super) const MAX_FACTOR_DIGITS: u32 = 10;
 
 /// What a contract row says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,6 +158,9 @@ impl Contract {
             Terms::Multiplier(factor) if *factor <= Decimal::ZERO || *factor > MAX_FACTOR => {
                 Err(PriceError::Factor(self.row_id.clone()))
             }
+            Terms::Multiplier(factor) if factor.normalize().scale() > MAX_FACTOR_DIGITS => {
+                Err(PriceError::TooFine(self.row_id.clone()))
+            }
             Terms::Rate { per, .. } if *per <= Decimal::ZERO => Err(invalid("per")),
             Terms::Rate { amount, .. } if *amount < Decimal::ZERO => Err(invalid("amount")),
             Terms::Rate { currency, .. }
@@ -227,7 +232,7 @@ impl Contracts {
                 return Err(PriceError::Duplicate(contract.row_id.clone(), contract.row_id));
             }
             let term = match &contract.terms {
-                Terms::Multiplier(factor) => Term::Multiplier(*factor),
+                Terms::Multiplier(factor) => Term::Multiplier(factor.normalize()),
                 Terms::Rate { bucket, amount, per, currency } => Term::Rate {
                     bucket: *bucket,
                     unit_price: unit_price(*amount, *per)

@@ -110,7 +110,7 @@ fn a_premium_is_a_factor_and_leaves_the_list_price_alone() {
 #[test]
 fn the_most_specific_contract_holds_and_a_price_beats_any_factor() {
     let exact_model = |c: Contract| Contract { model: Some(Pattern::new("gpt-4o")), ..c };
-    let contracts = vec![
+    let contracts = [
         contract("all", None, factor("0.99")),
         contract("one", Some("EA-9"), factor("0.80")),
         exact_model(contract("model", Some("EA-*"), factor("0.70"))),

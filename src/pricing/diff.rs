@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 
 use super::book::PriceBook;
 use super::contract::{Contract, Terms};
+use super::key::Layer;
 use super::rate::{Rate, short};
 use crate::model::Timestamp;
 
@@ -180,6 +181,31 @@ fn contracts(old: &PriceBook, new: &PriceBook) -> Vec<ContractChange> {
 
 fn contract_without_end(contract: &Contract) -> Contract {
     Contract { valid_to: None, ..contract.clone() }
+}
+
+/// Rows of the bundled list that can never hold as long as an operator's row for the same thing does: an import changes
+/// them without any effect. Only pairs whose price differs, in the order of the operator's rows.
+#[must_use]
+pub fn overridden(book: &PriceBook) -> Vec<(Rate, Rate)> {
+    let together = |a: &Rate, b: &Rate| {
+        let starts_before = |from: Option<Timestamp>, to: Option<Timestamp>| match (from, to) {
+            (Some(from), Some(to)) => from < to,
+            _ => true,
+        };
+        starts_before(a.valid_from, b.valid_to) && starts_before(b.valid_from, a.valid_to)
+    };
+    let mut pairs = Vec::new();
+    for own in book.rates().filter(|rate| rate.layer == Layer::Operator) {
+        let hidden = |row: &&Rate| {
+            let as_own = Rate { layer: Layer::Operator, ..(*row).clone() };
+            row.layer == Layer::Bundled && as_own.same_key(own) && together(row, own)
+        };
+        let differs = |row: &&Rate| row.amount * own.per != own.amount * row.per || row.currency != own.currency;
+        let rows = book.rows_of_model(&own.model).map(|row| &row.rate).filter(hidden).filter(differs);
+        pairs.extend(rows.map(|row| (own.clone(), row.clone())));
+    }
+    pairs.sort_by(|a, b| (&a.0.row_id, &a.1.row_id).cmp(&(&b.0.row_id, &b.1.row_id)));
+    pairs
 }
 
 /// A row in one line: what it is for, its price, its validity and where it comes from.

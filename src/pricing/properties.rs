@@ -44,15 +44,17 @@ fn rates() -> impl Strategy<Value = Vec<Rate>> {
 fn contracts() -> impl Strategy<Value = Vec<Contract>> {
     let terms = prop::option::of((0..TOKENS.len(), 0_i64..1_000_000));
     prop::collection::vec((terms, 1_i64..100_000, 0_i64..4), 0..4).prop_map(|all| {
-        let contract = |(number, (terms, factor, start)): (usize, (Option<(usize, i64)>, i64, i64))| Contract {
+        let contract = |(number, (terms, factor, start)): (usize, (Option<_>, i64, i64))| Contract {
             row_id: format!("c{number}"),
             // One contract, amended: nothing clashes.
             contract_id: "c".into(),
-            terms: terms.map_or(Terms::Multiplier(Decimal::new(factor, 4)), |(bucket, amount)| Terms::Rate {
-                bucket: TOKENS[bucket],
-                amount: Decimal::new(amount, 4),
-                per: Decimal::from(1000),
-                currency: "USD".into(),
+            terms: terms.map_or(Terms::Multiplier(Decimal::new(factor, 4)), |(bucket, amount): (usize, i64)| {
+                Terms::Rate {
+                    bucket: TOKENS[bucket],
+                    amount: Decimal::new(amount, 4),
+                    per: Decimal::from(1000),
+                    currency: "USD".into(),
+                }
             }),
             platform: "openai".into(),
             account: Some(Pattern::new("a*")),

@@ -17,7 +17,7 @@ pub enum PriceError {
         field: &'static str,
     },
     /// Amount divided by unit has more digits than a cost can keep.
-    #[error("price row {0}: the price of one unit has more than 12 fraction digits")]
+    #[error("price row {0}: the price of one unit, or the factor, has more digits than a cost can keep exactly")]
     TooFine(String),
     /// It ends before it starts.
     #[error("price row {0}: valid_to is not after valid_from")]

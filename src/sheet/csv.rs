@@ -36,7 +36,7 @@ pub fn read_csv(file: &str, text: &str) -> Result<Sheet, Vec<Problem>> {
         };
         let line = record.position().map_or(1, |position| first_line(text, position));
         if sheet.columns.is_empty() {
-            sheet.columns = record.iter().map(|name| name.to_ascii_lowercase()).collect();
+            sheet.columns = record.iter().map(column).collect();
             sheet.top.line = line;
             header_problems(&sheet.columns, &at(line), &mut problems);
         } else if record.len() != sheet.columns.len() {
@@ -59,6 +59,11 @@ pub fn read_csv(file: &str, text: &str) -> Result<Sheet, Vec<Problem>> {
 
 fn line_of(position: &csv::Position) -> usize {
     usize::try_from(position.line()).unwrap_or(usize::MAX)
+}
+
+/// Names are lower-case; behind a dot stands what a caller named, in its own case.
+fn column(name: &str) -> String {
+    if name.contains('.') { name.to_owned() } else { name.to_ascii_lowercase() }
 }
 
 /// The reader counts empty lines and comments in front of a record as its own.

@@ -135,7 +135,9 @@ fn ids(bundled: &[Rate], all: &PriceFile, problems: &mut Vec<Problem>) {
     let rates = all.rates.iter().map(|located| (located.row.row_id.as_str(), &located.place));
     let contracts = all.contracts.iter().map(|located| (located.row.row_id.as_str(), &located.place));
     for (id, place) in rates.chain(contracts) {
-        if let Some(first) = taken.insert(id, Some(place)) {
+        // A contradiction was told already: its ids are the same because its keys are.
+        let told = problems.iter().any(|problem| problem.file == place.file && problem.line == place.line);
+        if let Some(first) = taken.insert(id, Some(place)).filter(|_| !told) {
             let by = first.map_or_else(|| "a bundled row".to_owned(), |first| format!("the row at {first}"));
             problems.push(place.problem(
                 format!("its id '{id}' is taken by {by}"),

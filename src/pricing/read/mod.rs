@@ -55,8 +55,10 @@ mod rows;
 #[cfg(test)]
 mod tests;
 mod words;
+mod write;
 
 pub use assemble::{Located, PriceFile, Prices, assemble};
+pub use write::{COLUMNS, write_csv};
 
 use super::key::Layer;
 use crate::model::Timestamp;

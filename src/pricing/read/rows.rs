@@ -8,7 +8,7 @@ use super::Reading;
 use super::words::{currency, currency_code, per, platform_of, scope, tier_and_mode, unit};
 use crate::model::{HOUR_US, Pattern, Timestamp};
 use crate::pricing::commitment::{Commitment, Unused, Weights};
-use crate::pricing::contract::{Contract, Terms};
+use crate::pricing::contract::{Contract, MAX_FACTOR_DIGITS, Terms};
 use crate::pricing::exchange::ExchangeRate;
 use crate::pricing::key::Bucket;
 use crate::pricing::rate::{Rate, unit_price};
@@ -156,6 +156,10 @@ pub(super) fn contracts(fields: &mut Fields<'_>, reading: &Reading<'_>) -> Vec<C
                     "the factor is not above 0 and at most 10",
                     "15 % less is 0.85, 15 % more 1.15",
                 );
+            }
+            if factor.is_some_and(|factor| factor.normalize().scale() > MAX_FACTOR_DIGITS) {
+                let what = format!("the factor has more than {MAX_FACTOR_DIGITS} fraction digits");
+                fields.problem("factor", what, "write the factor that was agreed, not a quotient");
             }
             factor.into_iter().map(Terms::Multiplier).collect()
         }

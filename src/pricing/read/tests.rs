@@ -155,29 +155,30 @@ fn rows_that_contradict_each_other_are_refused_with_both_places() {
     let head = "platform,model,unit,per,amount,currency,valid_from,valid_to,recorded_at\n";
     let rows = |rows: &[&str]| format!("{head}{}\n", rows.join("\n"));
     let a = "openai,m,input,1M,2,USD,2026-01-01,2026-07-01,2026-01-01";
-    let cases: [(&[&str], &[(&str, &str)]); 3] = [
+    for (other, start, part) in [
         (
-            &[a, "openai,m,input,1M,3,USD,2026-06-01,,2026-01-01"],
-            &[(
-                "p.csv:3: from 2026-06-01 until 2026-07-01 this row overlaps the row at p.csv:2",
-                "valid_to 2026-06-01",
-            )],
+            "openai,m,input,1M,3,USD,2026-06-01,,2026-01-01",
+            "from 2026-06-01 until 2026-07-01 this row overlaps the row at p.csv:2",
+            "valid_to 2026-06-01",
         ),
         (
-            &[a, "openai,m,input,1M,3,USD,2026-01-01,,2026-01-01"],
-            &[
-                ("p.csv:3: from 2026-01-01 on, this row contradicts the row at p.csv:2", "recorded_at"),
-                ("p.csv:3: its id", "taken by the row at p.csv:2"),
-            ],
+            "openai,m,input,1M,3,USD,2026-01-01,,2026-01-01",
+            "from 2026-01-01 on, this row contradicts the row at p.csv:2",
+            "recorded_at",
         ),
         (
-            &[a, "openai,m,input,1K,0.002,USD,2026-01-01,2026-07-01,2026-01-01"],
-            &[("p.csv:3: its id", "taken"), ("p.csv:3: this row is a duplicate of the row at p.csv:2", "take one")],
+            "openai,m,input,1K,0.002,USD,2026-01-01,2026-07-01,2026-01-01",
+            "this row is a duplicate of the row at p.csv:2",
+            "take one",
         ),
-    ];
-    for (lines, expected) in cases {
-        expect(&book(&rows(lines)).unwrap_err(), expected);
+    ] {
+        expect(&book(&rows(&[a, other])).unwrap_err(), &[(&format!("p.csv:3: {start}"), part)]);
     }
+    let named = format!("row_id,{head}x,{a}\nx,{}\n", a.replace("input", "output"));
+    expect(
+        &book(&named).unwrap_err(),
+        &[("p.csv:3: its id 'x' is taken by the row at p.csv:2", "take a duplicate out")],
+    );
     // A later start ends an open row, a later knowledge corrects the past, another unit is another thing.
     let open = "openai,m,input,1M,2,USD,2026-01-01,,2026-01-01";
     for other in [
@@ -225,4 +226,30 @@ fn an_operators_row_wins_over_the_bundled_one() {
     let cost = |book: &PriceBook| book.price(&q).cost.map(|cost| cost.0.normalize().to_string());
     assert_eq!(cost(&own).as_deref(), Some("1"));
     assert_eq!(cost(&assemble(bundled, Vec::new(), None).unwrap().book).as_deref(), Some("2.5"));
+}
+
+#[test]
+fn what_is_written_is_read_again() {
+    let rates: Vec<_> = crate::pricing::list::bundled().unwrap();
+    let text = crate::pricing::write_csv(&rates);
+    let reading = Reading { layer: crate::pricing::Layer::Bundled, ..Reading::operator(recorded()) };
+    let read = read_file("list.csv", &text, &reading).unwrap();
+    assert!(read.rates.iter().map(|located| &located.row).eq(&rates));
+    // The bundled list holds against the checks of an operator's file too.
+    let whole = assemble(Vec::new(), vec![read], Some("USD")).unwrap();
+    assert_eq!(whole.book.version(), PriceBook::bundled().unwrap().version());
+    let odd = crate::pricing::Rate { note: "a, \"b\"".to_owned(), ..rates[0].clone() };
+    let read = read_file("list.csv", &crate::pricing::write_csv([&odd]), &reading).unwrap();
+    assert_eq!(read.rates[0].row, odd);
+}
+
+#[test]
+fn an_operators_row_that_hides_a_bundled_one_is_told() {
+    let bundled = crate::pricing::list::bundled().unwrap();
+    let csv =
+        "platform,model,unit,per,amount,currency\nopenai,gpt-4o,input,1M,1.00,USD\nopenai,gpt-4o,output,1M,10,USD\n";
+    let book = assemble(bundled, vec![read("p.csv", csv).unwrap()], None).unwrap().book;
+    let pairs = crate::pricing::overridden(&book);
+    assert!(!pairs.is_empty());
+    assert!(pairs.iter().all(|(own, hidden)| own.bucket == Bucket::Input && hidden.bucket == Bucket::Input));
 }
