@@ -24,6 +24,6 @@ pub use observation::{Observation, Tags, Witness};
 pub use outcome::Outcome;
 pub use pattern::Pattern;
 pub use slice::{Interval, SLICE_US, runs};
-pub use split::{SplitError, UNALLOCATED, round_together, rounded, split};
+pub use split::{ShareSum, SplitError, UNALLOCATED, round_together, rounded, split};
 pub use time::{HOUR_US, MINUTE_US, SECOND_US, Timestamp};
 pub use usage::{Usage, UsageError, UsageStatus};

@@ -75,6 +75,113 @@ pub fn round_together(lines: &BTreeMap<String, Decimal>, digits: u32) -> Result<
     hand_out(units, digits, shares.collect::<Result<_, _>>()?)
 }
 
+/// Shares of many amounts, summed exactly and rounded once: the hours of a month, each split by weights of its own.
+/// Rounding the parts of each hour would give the first key a little more every time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShareSum {
+    total: Decimal,
+    sums: BTreeMap<String, Fine>,
+}
+
+/// A sum of shares: whole units of 10^-12, and what is left of a unit with [`FINE_DIGITS`] digits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Fine {
+    units: i128,
+    left: i128,
+}
+
+/// Digits of the unit that amounts are split in.
+const UNIT_DIGITS: u32 = 12;
+/// Further digits of a share. Cutting them is the only error there is, and far smaller than those that are compared.
+const FINE_DIGITS: u32 = 36;
+/// Further digits that are compared: two shares that agree in them are equal.
+const SURE_DIGITS: u32 = 24;
+const STEP: i128 = 1_000_000_000_000;
+
+impl ShareSum {
+    /// Splits `amount` (at most twelve fraction digits) in proportion to `weights`, and adds each share to its key's.
+    ///
+    /// # Errors
+    /// A negative weight, or numbers with too many digits; nothing is added then.
+    pub fn add(&mut self, amount: Decimal, weights: &BTreeMap<String, Decimal>) -> Result<(), SplitError> {
+        if let Some((key, _)) = weights.iter().find(|(_, weight)| **weight < Decimal::ZERO) {
+            return Err(SplitError::Negative(key.clone()));
+        }
+        let units = units_of(amount.normalize(), UNIT_DIGITS)?;
+        let total = self.total.checked_add(amount).ok_or(SplitError::TooLarge)?;
+        let mut weights = whole_numbers(weights)?;
+        let mut sum = weights.iter().try_fold(0_i128, |sum, (_, weight)| sum.checked_add(*weight));
+        if sum == Some(0) {
+            (weights, sum) = (vec![(UNALLOCATED.to_owned(), 1)], Some(1));
+        }
+        let sum = sum.ok_or(SplitError::TooLarge)?;
+        let shares = weights.into_iter().map(|(key, weight)| Ok((key, Fine::share(units, weight, sum)?)));
+        for (key, share) in shares.collect::<Result<Vec<_>, SplitError>>()? {
+            let known = self.sums.entry(key).or_default();
+            *known = known.plus(share).ok_or(SplitError::TooLarge)?;
+        }
+        self.total = total;
+        Ok(())
+    }
+
+    /// What was added up.
+    #[must_use]
+    pub const fn total(&self) -> Decimal {
+        self.total
+    }
+
+    /// The sums, rounded together to `digits` (at most twelve): they add up to the rounded total.
+    ///
+    /// # Errors
+    /// Numbers beyond 38 digits.
+    pub fn rounded(&self, digits: u32) -> Result<BTreeMap<String, Decimal>, SplitError> {
+        let units = units_of(rounded(self.total, digits), digits)?;
+        let finer = UNIT_DIGITS.checked_sub(digits).ok_or(SplitError::TooLarge)?;
+        let unit = 10_i128.pow(finer);
+        let sure = 10_i128.pow(SURE_DIGITS);
+        let share = |(key, sum): (&String, &Fine)| {
+            let sum = if self.total.is_sign_negative() { sum.negated() } else { *sum };
+            let cut = 10_i128.pow(FINE_DIGITS - SURE_DIGITS);
+            // What differs from a whole unit by no more than the cut digits is one.
+            let left = (sum.left + cut / 2) / cut;
+            let whole = sum.units + left / sure;
+            (key.clone(), whole.div_euclid(unit), whole.rem_euclid(unit) * sure + left % sure)
+        };
+        hand_out(units, digits, self.sums.iter().map(share).collect())
+    }
+}
+
+impl Fine {
+    const ONE: i128 = 10_i128.pow(FINE_DIGITS);
+
+    /// `units * weight / sum`, by long division in steps of twelve digits.
+    fn share(units: i128, weight: i128, sum: i128) -> Result<Self, SplitError> {
+        let product = units.abs().checked_mul(weight).ok_or(SplitError::TooLarge)?;
+        let (mut rest, mut left) = (product % sum, 0_i128);
+        for _ in 0..FINE_DIGITS / 12 {
+            rest = rest.checked_mul(STEP).ok_or(SplitError::TooLarge)?;
+            left = left * STEP + rest / sum;
+            rest %= sum;
+        }
+        let share = Self { units: product / sum, left };
+        Ok(if units < 0 { share.negated() } else { share })
+    }
+
+    fn plus(self, other: Self) -> Option<Self> {
+        let left = self.left + other.left;
+        let units = self.units.checked_add(other.units)?.checked_add(left / Self::ONE)?;
+        Some(Self { units, left: left % Self::ONE })
+    }
+
+    const fn negated(self) -> Self {
+        if self.left == 0 {
+            Self { units: -self.units, left: 0 }
+        } else {
+            Self { units: -self.units - 1, left: Self::ONE - self.left }
+        }
+    }
+}
+
 /// Cut parts with their remainders to whole ones.
 fn hand_out(
     units: i128,
@@ -149,6 +256,29 @@ mod tests {
     }
 
     #[test]
+    fn many_shares_are_rounded_once() {
+        let weights = amounts(&[("a", "1"), ("b", "2"), ("c", "3"), ("d", "7")]);
+        for (hour, expected) in [
+            // 744 times 0.13 over 13: whole cents, which no sum of cut parts gives.
+            ("0.13", [("a", "7.44"), ("b", "14.88"), ("c", "22.32"), ("d", "52.08")]),
+            ("-0.13", [("a", "-7.44"), ("b", "-14.88"), ("c", "-22.32"), ("d", "-52.08")]),
+        ] {
+            let mut month = ShareSum::default();
+            for _ in 0..744 {
+                month.add(hour.parse().unwrap(), &weights).unwrap();
+            }
+            assert_eq!(month.rounded(2).unwrap(), amounts(&expected));
+        }
+        let mut mixed = ShareSum::default();
+        mixed.add("0.01".parse().unwrap(), &amounts(&[("a", "1"), ("b", "2")])).unwrap();
+        mixed.add("0.01".parse().unwrap(), &amounts(&[("b", "1"), ("c", "2")])).unwrap();
+        mixed.add("0.01".parse().unwrap(), &amounts(&[("c", "1"), ("a", "2")])).unwrap();
+        mixed.add("0.01".parse().unwrap(), &amounts(&[])).unwrap();
+        let expected = amounts(&[("a", "0.01"), ("b", "0.01"), ("c", "0.01"), (UNALLOCATED, "0.01")]);
+        assert_eq!((mixed.rounded(2).unwrap(), mixed.total()), (expected, "0.04".parse().unwrap()));
+    }
+
+    #[test]
     fn rounds_lines_to_their_rounded_sum() {
         let lines = amounts(&[("a", "0.005"), ("b", "0.005"), ("c", "0.005")]);
         assert_eq!(round_together(&lines, 2).unwrap(), amounts(&[("a", "0.01"), ("b", "0.01"), ("c", "0.00")]));
@@ -174,6 +304,21 @@ mod tests {
                     prop_assert!((*part - total * *weight / sum).abs() <= Decimal::new(1, digits) + Decimal::new(1, 15));
                 }
             }
+        }
+
+        #[test]
+        fn a_sum_of_shares_is_its_total(
+            hours in prop::collection::vec(
+                (-1_000_000_000_i64..1_000_000_000, prop::collection::btree_map("[a-d]", 0_i64..1_000_000, 0..4)), 1..30,
+            ),
+        ) {
+            let mut sum = ShareSum::default();
+            for (amount, weights) in &hours {
+                let weights = weights.iter().map(|(key, n)| (key.clone(), Decimal::from(*n))).collect();
+                sum.add(Decimal::new(*amount, 6), &weights).unwrap();
+            }
+            let total: Decimal = hours.iter().map(|(amount, _)| Decimal::new(*amount, 6)).sum();
+            prop_assert_eq!(sum.rounded(2).unwrap().values().sum::<Decimal>(), rounded(total, 2));
         }
 
         #[test]

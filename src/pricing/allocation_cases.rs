@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::cases::{sample, text};
 use super::{Bucket, Commitment, Exchange, ExchangeRate, UNUSED, Unused, Weights, share_out};
-use crate::model::{Money, Timestamp, round_together, rounded, split};
+use crate::model::{ShareSum, Timestamp, rounded, split};
 
 type Amounts = BTreeMap<String, Decimal>;
 
@@ -68,15 +68,13 @@ fn provisioned(input: &Value) -> Amounts {
 fn provisioned_month(input: &Value) -> Amounts {
     let shares = amounts(input, "share_each_hour");
     let hours = input.get("hours").and_then(Value::as_u64).expect("hours");
-    let mut month = Amounts::new();
+    let mut month = ShareSum::default();
     for _ in 0..hours {
-        let hour = Commitment::default().allocate(Money(decimal(input, "cost_per_hour")), &shares).expect("shares");
-        for share in hour {
-            *month.entry(share.key).or_default() += share.cost.0;
-        }
+        month.add(decimal(input, "cost_per_hour"), &Commitment::default().shares(&shares)).expect("shares");
     }
+    let mut month = month.rounded(CENTS).expect("rounded");
     assert_eq!(month.remove(UNUSED), Some(Decimal::ZERO));
-    round_together(&month, CENTS).expect("rounded")
+    month
 }
 
 fn shared_cost(input: &Value) -> Amounts {

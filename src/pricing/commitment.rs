@@ -7,8 +7,9 @@
 //! - its share is its weighted tokens divided by the capacity of the hour, or by all weighted tokens where these are more;
 //! - the rest is `(unused)`, always a line of its own, and stays there, is spread over the users, or is charged to an owner.
 //!
-//! The parts of an hour have twelve fraction digits and are its cost, to the last one (largest remainder). A month is the
-//! sum of its hours, rounded once ([`round_together`](crate::model::round_together)).
+//! The parts of an hour, as rows, have twelve fraction digits and are its cost, to the last one (largest remainder). A month
+//! is the sum of the exact shares of its hours, rounded once: a [`ShareSum`](crate::model::ShareSum) of
+//! [`Commitment::shares`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -217,6 +218,12 @@ impl Commitment {
         }
     }
 
+    /// Who pays how much of an hour, as weights: for a [`ShareSum`](crate::model::ShareSum) over many hours, rounded once.
+    #[must_use]
+    pub fn shares(&self, weighted: &BTreeMap<String, Decimal>) -> BTreeMap<String, Decimal> {
+        weights(self.capacity, weighted, &self.unused)
+    }
+
     /// Allocates the cost of one hour by the weighted tokens of each user in it. The parts are the whole.
     ///
     /// # Errors
@@ -245,6 +252,13 @@ pub fn share_out(
     weighted: &BTreeMap<String, Decimal>,
     unused: &Unused,
 ) -> Result<BTreeMap<String, Decimal>, SplitError> {
+    let mut parts = split(cost, digits, &weights(capacity, weighted, unused))?;
+    parts.entry(UNUSED.to_owned()).or_insert_with(|| Decimal::new(0, digits));
+    Ok(parts)
+}
+
+/// Who pays how much of an hour.
+fn weights(capacity: Decimal, weighted: &BTreeMap<String, Decimal>, unused: &Unused) -> BTreeMap<String, Decimal> {
     let sum: Decimal = weighted.values().sum();
     let left = (capacity - sum).max(Decimal::ZERO);
     let mut weights = weighted.clone();
@@ -258,7 +272,5 @@ pub fn share_out(
         Unused::Keep | Unused::Spread if left + sum > Decimal::ZERO => drop(weights.insert(UNUSED.to_owned(), left)),
         Unused::Keep | Unused::Spread => drop(weights.insert(UNUSED.to_owned(), Decimal::ONE)),
     }
-    let mut parts = split(cost, digits, &weights)?;
-    parts.entry(UNUSED.to_owned()).or_insert_with(|| Decimal::new(0, digits));
-    Ok(parts)
+    weights
 }
