@@ -3,6 +3,8 @@
 //!
 //! Needs only the pure part: `cargo bench --no-default-features --bench pricing`.
 
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a bench may stop where it stands")]
+
 use std::hint::black_box;
 use std::io::Write;
 use std::time::{Duration, Instant};
