@@ -1,12 +1,14 @@
 //! polymeter meters LLM calls across clouds: every call counted once, priced exactly, never lost.
 //!
 //! Layers, imports go down only (`tests/it/architecture.rs` checks it):
-//! `model` < `clock, telemetry, store` < `columns` < `collect, catalog, attribution, pricing, delta` <
+//! `model` < `clock, telemetry, store, sheet` < `columns` < `collect, catalog, attribution, pricing, delta` <
 //! `sources, demo, settle, journal, ledger` < `query, pipeline` < `serve` < `config` < `app` < `cli`.
 //!
-//! Without the feature `engine` only the pure part is built: model, catalog, attribution, pricing, sources, settle.
+//! Without the feature `engine` only the pure part is built: model, sheet, catalog, attribution, pricing,
+//! sources, settle.
 
 pub mod model;
+pub mod sheet;
 
 /// Columns of rows are made and dropped by the million, on many threads: the system's allocator took a sixth of the time
 /// of ingest and kept what months of settling had scattered.

@@ -104,6 +104,17 @@ impl Tables {
         Ok(())
     }
 
+    /// The index of a publisher, who is added if there is none of this name; its name is a vendor prefix too.
+    pub(super) fn publisher(&mut self, name: &str) -> usize {
+        if let Some(known) = self.publishers.iter().position(|publisher| publisher.as_ref() == name) {
+            return known;
+        }
+        self.publishers.push(name.into());
+        let publisher = self.publishers.len() - 1;
+        self.vendors.entry(name.to_owned()).or_insert(publisher);
+        publisher
+    }
+
     fn name(&mut self, spelling: String, known: Known) -> Result<(), CatalogError> {
         if self.names.contains_key(&spelling) {
             return Err(CatalogError::Ambiguous(spelling));

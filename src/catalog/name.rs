@@ -138,7 +138,7 @@ fn edition(name: &str) -> Option<(&str, &str)> {
 }
 
 /// One spelling for names that makers and platforms write differently.
-fn respell(name: &str) -> Cow<'_, str> {
+pub(super) fn respell(name: &str) -> Cow<'_, str> {
     if let Some(rest) = name.strip_prefix("gpt-35") {
         return Cow::Owned(format!("gpt-3.5{rest}"));
     }

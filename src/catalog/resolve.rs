@@ -62,6 +62,16 @@ impl Catalog {
         Tables::bundled().map(|tables| Self { tables })
     }
 
+    /// Adds a model of the operator's own, or further spellings of a known one. They win over the bundled ones.
+    pub fn add(&mut self, publisher: &str, model: &str, spellings: &[&str]) {
+        let publisher = self.tables.publisher(publisher);
+        for text in spellings.iter().copied().chain([model]) {
+            let text = lower(text);
+            let name = name::respell(spelling::parse(&text, None, &self.tables).name).into_owned();
+            self.tables.names.insert(name, Known { publisher, model: model.into(), snapshot: None });
+        }
+    }
+
     /// The identity of the model that the query describes.
     ///
     /// The answer's model counts before the request's, because a caller may name an alias; but a Bedrock id and an Azure

@@ -333,6 +333,21 @@ fn check(catalog: &Catalog, platform: &str, record: &Value) -> Option<String> {
     (!right).then(|| format!("{raw:?} -> {got:?}"))
 }
 
+#[test]
+fn an_operator_adds_models_and_spellings() {
+    let mut catalog = Catalog::bundled().expect("catalogue");
+    catalog.add("acme", "acme-large", &["acme.acme-large-v1:0", "prod-chat"]);
+    let model = |platform, request_model| {
+        let q = ModelQuery { platform: Some(platform), request_model: Some(request_model), ..ModelQuery::default() };
+        let identity = catalog.resolve(&q);
+        (identity.model, identity.publisher, identity.scope)
+    };
+    let named = |scope| (Some("acme-large".to_owned()), Some("acme".to_owned()), scope);
+    assert_eq!(model(BEDROCK, "us.acme.acme-large-v1:0"), named(Some("geo")));
+    assert_eq!(model(AZURE_OPENAI, "prod-chat"), named(None));
+    assert_eq!(model(AZURE_OPENAI, "prod-other").0, None);
+}
+
 /// Lets `src/pricing/data/import.py` name models by the catalogue's own rules: reads lines `platform<TAB>spelling` from
 /// the file that `POLYMETER_NAMES` names and writes `publisher model snapshot scope geo tier`, tab-separated, beside it.
 #[test]

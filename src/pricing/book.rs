@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use rust_decimal::Decimal;
 
+use super::contract::{Contract, Contracts};
+use super::key::{Bucket, Mode};
 use super::list;
-use super::rate::{Bucket, Mode, PriceError, Rate};
+use super::rate::{PriceError, Rate};
 use crate::model::Timestamp;
 
 /// A row, ready to multiply with.
@@ -44,6 +46,7 @@ struct Model {
 #[derive(Clone, Debug, Default)]
 pub struct PriceBook {
     platforms: HashMap<String, HashMap<String, Model>>,
+    pub(super) contracts: Contracts,
     rows: usize,
 }
 
@@ -61,7 +64,15 @@ impl PriceBook {
     /// # Errors
     /// The first row that can't be true, or two that contradict each other.
     pub fn from_rows(rows: Vec<Rate>) -> Result<Self, PriceError> {
-        let mut book = Self { rows: rows.len(), ..Self::default() };
+        Self::new(rows, Vec::new())
+    }
+
+    /// A book of list prices and contracts; their order does not matter.
+    ///
+    /// # Errors
+    /// The first row that can't be true, or two that contradict each other.
+    pub fn new(rows: Vec<Rate>, contracts: Vec<Contract>) -> Result<Self, PriceError> {
+        let mut book = Self { rows: rows.len(), contracts: Contracts::new(contracts)?, ..Self::default() };
         let mut ids = HashSet::with_capacity(rows.len());
         if let Some(twice) = rows.iter().find(|rate| !ids.insert(rate.row_id.as_str())) {
             return Err(PriceError::Duplicate(twice.row_id.clone(), twice.row_id.clone()));
@@ -95,12 +106,34 @@ impl PriceBook {
             .map(|row| &row.rate)
     }
 
+    /// Every contract row, in no particular order.
+    pub fn contracts(&self) -> impl Iterator<Item = &Contract> {
+        self.contracts.rows()
+    }
+
+    /// The rows of all platforms for models with this name, best first within each tier, mode and bucket.
+    pub(super) fn rows_of_model<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Row> {
+        self.platforms
+            .values()
+            .filter_map(move |models| models.get(name))
+            .flat_map(|model| model.tariffs.iter().chain(model.snapshots.values().flatten()))
+            .flat_map(|tariff| tariff.buckets.iter().flatten())
+    }
+
+    /// The models that a platform has rows for.
+    pub(super) fn models(&self, platform: &str) -> impl Iterator<Item = &str> {
+        self.platforms.get(platform).into_iter().flat_map(|models| models.keys().map(String::as_str))
+    }
+
     /// The book as it was known at `at`: without the rows recorded later.
     ///
     /// # Errors
     /// None in practice: the rows have passed the checks before.
     pub fn as_known_at(&self, at: Timestamp) -> Result<Self, PriceError> {
-        Self::from_rows(self.rates().filter(|rate| rate.recorded_at <= at).cloned().collect())
+        Self::new(
+            self.rates().filter(|rate| rate.recorded_at <= at).cloned().collect(),
+            self.contracts().filter(|contract| contract.recorded_at <= at).cloned().collect(),
+        )
     }
 
     /// The tariff for a model, edition, tier and mode. An edition with any row has only its own.

@@ -2,7 +2,8 @@
 
 use rust_decimal::Decimal;
 
-use super::rate::{Layer, PriceError, Rate};
+use super::key::Layer;
+use super::rate::{PriceError, Rate};
 use crate::model::Timestamp;
 
 const BUNDLED: &str = include_str!("data/list.csv");
@@ -50,11 +51,7 @@ fn row(line: &str, number: u32) -> Result<Rate, PriceError> {
         text => Timestamp::parse(&format!("{text}T00:00:00Z")).map(Some).ok_or_else(|| invalid(field)),
     };
     let decimal = |text: &str, field| Decimal::from_str_exact(text).map_err(|_| invalid(field));
-    let edition = if snapshot.is_empty() { String::new() } else { format!("@{snapshot}") };
-    let context = if over.is_empty() { String::new() } else { format!(":over-{over}") };
-    let start = if from.is_empty() { "start" } else { from };
-    Ok(Rate {
-        row_id: format!("list:{platform}:{model}{edition}:{scope}:{tier}:{mode}:{bucket}{context}:{start}:r{recorded}"),
+    let rate = Rate {
         layer: Layer::Bundled,
         platform: (*platform).to_owned(),
         model: (*model).to_owned(),
@@ -72,5 +69,7 @@ fn row(line: &str, number: u32) -> Result<Rate, PriceError> {
         recorded_at: instant(recorded, "recorded_at")?.ok_or_else(|| invalid("recorded_at"))?,
         source: (*source).to_owned(),
         source_ref: (*source_ref).to_owned(),
-    })
+        ..Rate::default()
+    };
+    Ok(Rate { row_id: rate.derived_id("list"), ..rate })
 }

@@ -35,16 +35,8 @@ fn query<'a>(platform: &'a str, model: &'a str, usage: &'a Usage) -> PriceQuery<
     PriceQuery {
         platform: Some(platform),
         model: Some(model),
-        snapshot: None,
-        scope: None,
-        geo: None,
-        region: None,
-        tier: None,
         operation: Some("chat"),
-        at: at("2026-11-25T12:00:00Z"),
-        usage,
-        usage_status: UsageStatus::Measured,
-        failed: false,
+        ..PriceQuery::new(at("2026-11-25T12:00:00Z"), usage)
     }
 }
 

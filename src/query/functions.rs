@@ -51,10 +51,8 @@ fn list_cost(rules: Arc<Rules>) -> ScalarUDF {
             region: columns.text(4, row),
             tier: identity.tier.or_else(|| columns.text(5, row)),
             operation: columns.text(6, row),
-            at: columns.instant(7, row)?,
-            usage: &usage,
             usage_status: if usage.is_empty() { UsageStatus::Missing } else { UsageStatus::Measured },
-            failed: false,
+            ..PriceQuery::new(columns.instant(7, row)?, &usage)
         });
         let whole = priced.status == crate::model::CostStatus::Priced && priced.currency.as_deref() == Some("USD");
         priced.list_cost.filter(|_| whole)?.stored()

@@ -106,6 +106,7 @@ fn price(call: &mut Call, identity: &ModelIdentity, rules: &Rules) -> Priced {
     );
     let priced = rules.prices.price(&PriceQuery {
         platform: call.platform.as_deref(),
+        account: call.account.as_deref(),
         model: call.model.as_deref(),
         scope: call.scope.as_deref(),
         snapshot: identity.snapshot.as_deref(),
@@ -113,10 +114,9 @@ fn price(call: &mut Call, identity: &ModelIdentity, rules: &Rules) -> Priced {
         region: call.region.as_deref(),
         tier: call.tier.as_deref(),
         operation: call.operation.as_deref(),
-        at: call.ts,
-        usage: &call.usage,
         usage_status: call.usage_status,
         failed: refused && call.usage_status == UsageStatus::Missing,
+        ..PriceQuery::new(call.ts, &call.usage)
     });
     call.list_cost = priced.list_cost;
     call.cost = priced.cost;
