@@ -269,7 +269,10 @@ fn a_damaged_span_costs_no_span_beside_it_and_repairs_are_told() {
     assert_eq!(rejected, 1, "{message}");
     assert!(message.ends_with("bad_protobuf (1)"), "{message}");
     arrived(&server, 10);
-    let set_aside = server.sql("SELECT reason, detail FROM quarantine ORDER BY reason");
+    let set_aside = eventually("both are set aside", SOON, || {
+        let rows = server.sql("SELECT reason, detail FROM quarantine ORDER BY reason");
+        (rows.len() == 2).then_some(rows)
+    });
     let reasons: Vec<_> = set_aside.iter().map(|row| row["reason"].as_str().unwrap()).collect();
     assert_eq!(reasons, ["bad_otlp_json", "bad_protobuf"], "{set_aside:?}");
     server.stop();
@@ -318,6 +321,7 @@ fn what_is_refused_is_called_what_the_specification_calls_it() {
     assert_eq!(post(&traces, &[json], large.clone()).status, 413);
     let reply = post(&traces, &[json, ("content-encoding", "gzip")], gzip(&large));
     assert_eq!((reply.status, reply.json()["code"].as_i64()), (413, Some(8)));
+    assert_eq!(reply.header("connection"), "close", "the rest of the body is not read");
 
     let dense = format!("{{\"resourceSpans\":[{{\"scopeSpans\":[{{\"spans\":[{}{{}}]}}]}}]}}", "{},".repeat(20 << 20));
     let reply = post(&traces, &[json, ("content-encoding", "gzip")], gzip(dense.as_bytes()));

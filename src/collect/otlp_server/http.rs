@@ -64,6 +64,10 @@ pub(super) fn refused(refusal: Refusal, form: Form) -> Response {
         StatusCode::METHOD_NOT_ALLOWED => {
             headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
         }
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            // What is left of the body is not read.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         _ => {}
     }
     response
