@@ -1,7 +1,6 @@
 //! The generator's own promises: it repeats itself, its records can be read, and its truth counts them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
@@ -350,12 +349,10 @@ fn odd_arguments_do_no_harm() {
 }
 
 #[test]
-fn fifty_thousand_calls_are_made_quickly() {
-    let begin = Instant::now();
+fn fifty_thousand_calls_have_the_shares_of_their_platforms() {
     let mut truth = DemoTruth::default();
     Demo::new(3, now()).history(50_000, HOURS).for_each(|batch| truth.add(&batch.truth));
     assert_eq!(truth.calls(), 50_000);
     let share = |name| truth.platforms[name].calls / 500;
     assert!(share(platform::AZURE_OPENAI) > 30 && share(platform::BEDROCK) > 25, "{truth:?}");
-    assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
 }

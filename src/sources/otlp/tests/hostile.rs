@@ -128,11 +128,16 @@ fn time_of(length: u32) -> Duration {
         .unwrap()
 }
 
+fn out_of_proportion((small, large): &(Duration, Duration)) -> bool {
+    *large > *small * 30 + Duration::from_millis(50)
+}
+
 #[test]
 fn a_span_of_a_hundred_thousand_attributes_takes_time_in_proportion() {
-    let (small, large) = (time_of(10_000), time_of(100_000));
-    // Ten times the attributes; a hundred times the time would be quadratic.
-    assert!(large < small * 30 + Duration::from_millis(50), "{small:?} {large:?}");
+    // Ten times the attributes; a hundred times the time would be quadratic, and would be so each time. Once in a while
+    // another process has the core.
+    let pairs: Vec<_> = (0..20).map(|_| (time_of(10_000), time_of(100_000))).take_while(out_of_proportion).collect();
+    assert!(pairs.len() < 20, "{pairs:?}");
 }
 
 #[test]
