@@ -88,12 +88,10 @@ fn line(
     let cents = cost.amount.get().trim_matches('"');
     // Two digits are shifted before anything is rounded.
     let amount = number::decimal(&format!("{cents}e-2")).ok().filter(|_| !cents.contains(['e', 'E']));
-    let Some(amount) = amount.or_else(|| {
+    let amount = amount.or_else(|| {
         let read = json::amount(&cost.amount, at, problems)?;
         Some(number::Read { number: read.number * Decimal::new(1, 2), ..read })
-    }) else {
-        return None;
-    };
+    })?;
     if cost.currency.len() != 3 {
         problems.add(at, format!("the currency '{}' is none", cost.currency), "it must be like USD");
     }

@@ -51,7 +51,7 @@ fn line(cells: &Cells<'_>, names: Names<'_>, bill: &mut Bill, problems: &mut Pro
     }
     let code = cells.text(&["line_item_product_code"]).unwrap_or_default();
     let product = product_name(cells);
-    let support = code.starts_with("AWSSupport");
+    let support = code.contains("Support");
     let bedrock = code.contains("Bedrock") || product.as_deref().is_some_and(|name| name.contains("Bedrock"));
     if !support && !bedrock {
         bill.skip(code, cost.number, &currency);

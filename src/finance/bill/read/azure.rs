@@ -24,8 +24,11 @@ pub(super) fn read<'p>(text: &str, names: Names<'_>, problems: &mut Problems<'p>
     let mut bill = Bill::default();
     each_line(text, REQUIRED, &[], problems, |cells, problems| line(cells, names, &mut bill, problems));
     let tokens = |line: &&mut BillLine| block(line).is_some();
-    let fraction =
-        bill.lines.iter_mut().filter(tokens).any(|line| line.quantity.is_some_and(|count| !count.is_integer()));
+    let fraction = bill
+        .lines
+        .iter_mut()
+        .filter(tokens)
+        .any(|line| line.quantity.is_some_and(|count| !count.round_dp(6).is_integer()));
     for line in &mut bill.lines {
         let Some(block) = block(line).filter(|_| fraction) else { continue };
         line.quantity = line.quantity.and_then(|count| count.checked_mul(block));

@@ -8,7 +8,7 @@ use crate::model::{HOUR_US, Interval, MONEY_SCALE, Timestamp};
 /// A day in microseconds.
 const DAY_US: i64 = 24 * HOUR_US;
 /// No line of a bill is about so much; sums of all lines of a bill then stay exact.
-const ABSURD: i64 = 1_000_000_000_000;
+const ABSURD: i64 = 1_000_000_000_000_000;
 
 /// A number, and whether it had more fraction digits than amounts keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(super) fn decimal(text: &str) -> Result<Read, (String, String)> {
     // Digits behind the 28th can't be kept by anything here; `from_str` rounds them.
     let read = if exponent { Decimal::from_scientific(plain).ok() } else { plain.parse::<Decimal>().ok() };
     let Some(exact) = read else { return wrong("is no number that can be kept", "it must be like 12.5") };
-    if exact.abs() >= Decimal::from(ABSURD) && exact.abs() >= Decimal::from(ABSURD) * Decimal::ONE_THOUSAND {
+    if exact.abs() >= Decimal::from(ABSURD) {
         return wrong("is larger than any bill", "look into the export: is the column another one?");
     }
     let places = u32::from(MONEY_SCALE.unsigned_abs());

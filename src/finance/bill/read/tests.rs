@@ -236,3 +236,53 @@ fn formats_are_known_by_their_first_line() {
     }
     assert_eq!(Format::detect(b"a,b\n1,2\n"), None);
 }
+
+/// What stands where something else should.
+const NASTY: [&str; 14] = [
+    "",
+    "\"",
+    ",",
+    "\n",
+    "\r",
+    "-",
+    "9999999999999999999999999999999",
+    "1e400",
+    "\u{feff}",
+    "ß",
+    "{",
+    "]",
+    "NaN",
+    "null",
+];
+
+proptest::proptest! {
+    #[test]
+    fn no_damage_stops_the_reader(
+        which in 0..4_usize,
+        hits in proptest::collection::vec((0..10_000_usize, 0..NASTY.len(), 0..12_usize), 1..6),
+    ) {
+        let (text, format) =
+            [(AWS, Format::AwsCur2), (AZURE, Format::AzureCost), (OPENAI, Format::OpenAiCosts), (ANTHROPIC, Format::AnthropicCosts)][which];
+        let mut bytes = text.as_bytes().to_vec();
+        for (at, nasty, cut) in hits {
+            let at = at % bytes.len();
+            let end = (at + cut).min(bytes.len());
+            bytes.splice(at..end, NASTY[nasty].bytes());
+        }
+        let catalog = Catalog::bundled().unwrap();
+        let names = Names { catalog: &catalog, meters: &Meters::default() };
+        match read(format, "bill", &bytes, names) {
+            Ok(bill) => {
+                let options = crate::finance::bill::Options::default();
+                let answer = crate::finance::bill::reconcile(&[], &bill.lines, &options);
+                let (_, billed) = answer.totals.all("USD");
+                let own = bill.lines.iter().filter(|line| line.currency == "USD").map(|line| line.cost).sum::<Decimal>();
+                assert_eq!(billed, own);
+            }
+            Err(problems) => {
+                let lines = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
+                assert!(problems.iter().all(|problem| problem.line >= 1 && problem.line <= lines + 1), "{problems:?}");
+            }
+        }
+    }
+}
