@@ -53,6 +53,8 @@ fn an_aws_bill_is_read() {
     assert_eq!(told, expected);
     assert_eq!(bill.lines[0].unit_price, Some(d("0.000003")));
     assert_eq!(bill.lines[0].place.line, 2);
+    assert_eq!(bill.lines[0].account.as_deref(), Some("111122223333"));
+    assert_eq!(bill.lines[2].region.as_deref(), Some("eu-west-1"));
     assert_eq!(bill.lines[0].period.to.to_string(), "2026-10-02T01:00:00.000000Z");
     assert_eq!(bill.skipped["AmazonEC2"].lines, 1);
     assert_eq!(bill.skipped["AmazonEC2"].cost["USD"], d("0.1"));
@@ -139,6 +141,9 @@ fn openai_costs_are_read() {
     ];
     assert_eq!(told, expected);
     assert_eq!(bill.lines[0].period.from.to_string(), "2026-10-02T00:00:00.000000Z");
+    let accounts: Vec<_> = bill.lines.iter().map(|line| line.account.as_deref()).collect();
+    assert_eq!(accounts, [Some("proj_a"), Some("proj_a"), None]);
+    assert!(bill.lines.iter().all(|line| line.currency == "USD" && line.platform == "openai"));
     // The same page twice, and a page that says that there is more.
     let twice = read_text(Format::OpenAiCosts, &format!("[{OPENAI},\n{OPENAI}]")).unwrap_err();
     assert_eq!(twice.len(), 3, "{twice:?}");
@@ -168,6 +173,8 @@ fn an_anthropic_report_is_in_cents() {
         (None, None, d("0.07"), None, None),
     ];
     assert_eq!(told, expected);
+    let accounts: Vec<_> = bill.lines.iter().map(|line| line.account.as_deref()).collect();
+    assert_eq!(accounts, [Some("wrkspc_1"), Some("wrkspc_1"), None]);
     let bad = read_text(Format::AnthropicCosts, &ANTHROPIC.replace("\"50\"", "\"5,0\"")).unwrap_err();
     assert_eq!((bad.len(), bad[0].line), (1, 3), "{bad:?}");
 }
