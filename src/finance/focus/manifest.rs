@@ -1,0 +1,124 @@
+//! What stands beside an export: what is in it, what is not, and what it was made from.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::check::{Sums, sums};
+use super::columns::FocusVersion;
+use super::row::FocusRow;
+use super::words;
+use crate::model::Timestamp;
+use crate::pricing::Bucket;
+
+/// Usage that has no price, and so no row.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnpricedUsage {
+    /// Who served it.
+    pub platform: String,
+    /// Canonical model; `None` where it is not known.
+    pub model: Option<String>,
+    /// What was counted.
+    pub bucket: Bucket,
+    /// How many.
+    pub quantity: Decimal,
+    /// Calls in it.
+    pub calls: u64,
+}
+
+/// What stands beside an export.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manifest {
+    /// Version of FOCUS.
+    pub version: FocusVersion,
+    /// First instant of any row, and the first behind all.
+    pub period: Option<(Timestamp, Timestamp)>,
+    /// Rows in the file.
+    pub rows: usize,
+    /// By currency.
+    pub sums: BTreeMap<String, Sums>,
+    /// By unit.
+    pub consumed: BTreeMap<String, Decimal>,
+    /// Versions of the price books that rows name.
+    pub price_books: Vec<String>,
+    /// Version of the table that was read.
+    pub table_version: Option<String>,
+    /// What has no row.
+    pub unpriced: Vec<UnpricedUsage>,
+    /// Calls of which only some buckets have a price.
+    pub partial_calls: u64,
+    /// SHA-256 of the file.
+    pub sha256: String,
+}
+
+impl Manifest {
+    /// The manifest of a file that was written from these rows.
+    #[must_use]
+    pub fn of(rows: &[FocusRow], version: FocusVersion, file: &[u8]) -> Self {
+        let from = rows.iter().map(|row| row.line.period.from).min();
+        let to = rows.iter().map(|row| row.line.period.to).max();
+        let mut books: Vec<String> = rows.iter().map(|row| row.line.price_book.clone()).collect();
+        books.sort();
+        books.dedup();
+        let mut consumed = BTreeMap::new();
+        for row in rows {
+            *consumed.entry(words::measure(row.line.bucket).consumed.to_owned()).or_default() += row.line.quantity;
+        }
+        let sha256 = Sha256::digest(file).iter().fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a String can't fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        });
+        let (period, sums) = (from.zip(to), sums(rows));
+        Self { version, period, rows: rows.len(), sums, consumed, price_books: books, sha256, ..Self::default() }
+    }
+
+    /// As JSON; decimals as text, so that no reader makes floats of them.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let text = |number: &Decimal| number.normalize().to_string();
+        let sums: BTreeMap<&str, Value> = self
+            .sums
+            .iter()
+            .map(|(currency, sums)| {
+                let sums = json!({
+                    "BilledCost": text(&sums.billed),
+                    "ContractedCost": text(&sums.contracted),
+                    "EffectiveCost": text(&sums.effective),
+                    "ListCost": text(&sums.list),
+                });
+                (currency.as_str(), sums)
+            })
+            .collect();
+        let unpriced: Vec<Value> = self
+            .unpriced
+            .iter()
+            .map(|usage| {
+                json!({
+                    "platform": usage.platform, "model": usage.model, "bucket": usage.bucket.as_str(),
+                    "quantity": text(&usage.quantity), "calls": usage.calls,
+                })
+            })
+            .collect();
+        let consumed: BTreeMap<&str, String> = self.consumed.iter().map(|(unit, n)| (unit.as_str(), text(n))).collect();
+        let manifest = json!({
+            "focus_version": self.version.as_str(),
+            "validated_by_official_rules": self.version.is_validated(),
+            "time_zone": "UTC",
+            "period_start": self.period.map(|(from, _)| from.to_string()),
+            "period_end": self.period.map(|(_, to)| to.to_string()),
+            "rows": self.rows,
+            "sums": sums,
+            "consumed": consumed,
+            "price_books": self.price_books,
+            "table_version": self.table_version,
+            "unpriced": unpriced,
+            "partial_calls": self.partial_calls,
+            "sha256": self.sha256,
+        });
+        format!("{manifest:#}\n")
+    }
+}
