@@ -2,10 +2,10 @@
 //!
 //! Layers, imports go down only (`tests/it/architecture.rs` checks it):
 //! `model` < `clock, telemetry, store, sheet` < `columns` < `collect, catalog, attribution, pricing, delta` <
-//! `sources, demo, settle, journal, ledger` < `query, pipeline` < `serve` < `config` < `app` < `cli`.
+//! `sources, demo, settle, journal, ledger` < `finance` < `query, pipeline` < `serve` < `config` < `app` < `cli`.
 //!
 //! Without the feature `engine` only the pure part is built: model, sheet, catalog, attribution, pricing,
-//! sources, settle.
+//! sources, settle, finance.
 
 pub mod model;
 pub mod sheet;
@@ -41,6 +41,8 @@ pub mod journal;
 pub mod ledger;
 pub mod settle;
 pub mod sources;
+
+pub mod finance;
 
 #[cfg(feature = "engine")]
 pub mod pipeline;

@@ -7,12 +7,13 @@ use std::path::Path;
 use crate::harness::files_below;
 
 /// A module may import those of lower ranks, never its neighbours.
-const RANKS: [&[&str]; 10] = [
+const RANKS: [&[&str]; 11] = [
     &["model"],
     &["clock", "telemetry", "store", "sheet"],
     &["columns"],
     &["collect", "catalog", "attribution", "pricing", "delta"],
     &["sources", "demo", "settle", "journal", "ledger"],
+    &["finance"],
     &["query", "pipeline"],
     &["serve"],
     &["config"],
@@ -21,7 +22,7 @@ const RANKS: [&[&str]; 10] = [
 ];
 
 /// Modules that may import even less than their rank allows.
-const ONLY: [(&str, &[&str]); 10] = [
+const ONLY: [(&str, &[&str]); 11] = [
     ("sheet", &["model"]),
     ("catalog", &["model"]),
     ("attribution", &["model", "sheet"]),
@@ -29,9 +30,10 @@ const ONLY: [(&str, &[&str]); 10] = [
     ("sources", &["model"]),
     ("demo", &["model"]),
     ("settle", &["model", "catalog", "attribution", "pricing"]),
+    ("finance", &["model", "sheet", "catalog", "attribution", "pricing"]),
     // Functions and views are told in the words of the catalogue, the price book and the tables.
-    ("query", &["model", "telemetry", "ledger", "columns", "settle", "catalog", "pricing"]),
-    ("serve", &["model", "telemetry", "ledger", "query"]),
+    ("query", &["model", "telemetry", "ledger", "columns", "settle", "catalog", "pricing", "finance"]),
+    ("serve", &["model", "clock", "telemetry", "ledger", "query", "finance"]),
     ("delta", &["model", "clock", "telemetry", "store"]),
 ];
 
@@ -53,7 +55,7 @@ const CRATES: [(&str, &[&str]); 11] = [
 ];
 
 /// Same input, same output.
-const PURE: [&str; 8] = ["model", "sheet", "catalog", "attribution", "pricing", "settle", "sources", "demo"];
+const PURE: [&str; 9] = ["model", "sheet", "catalog", "attribution", "pricing", "settle", "sources", "demo", "finance"];
 const IMPURE: [&str; 9] =
     ["tokio", "reqwest", "std::fs", "std::env", "std::net", "SystemTime", "Utc::now", "async fn", "tracing::"];
 
