@@ -1,6 +1,6 @@
 //! `polymeter import`: one-shot backfill through the same pipeline; returns when its records can be queried.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::{HOT_US, rules};
 use crate::clock::{Clock, SystemClock};
 use crate::collect::{ObjectEntry, Objects};
-use crate::config::FormatConfig;
+use crate::config::{FormatConfig, Said};
 use crate::journal::{Journal, Positions};
 use crate::ledger::Retention;
 use crate::model::{Interval, Quarantined, RecordId, Rows, Timestamp};
@@ -74,8 +74,8 @@ pub struct ImportOptions {
     pub data: String,
     /// Name of the source in `witnesses`; the kind by default.
     pub source: Option<String>,
-    /// Principal to team, where a configuration says it.
-    pub principals: Option<BTreeMap<String, String>>,
+    /// Prices and who pays, where a configuration says it.
+    pub said: Said,
     /// What Azure deployments are.
     pub azure: AzureConfig,
     /// What is kept for how long.
@@ -125,8 +125,8 @@ async fn run(options: ImportOptions, set_aside: Option<&[Quarantined]>) -> anyho
     let (writer, _writer_lock) = writer(&store, &clock)?;
     let before = Tables::open(&store).await?;
     let journal = before.journal(&store, &writer, None).await?;
-    rules::keep(&store, options.principals.as_ref()).await?;
-    let rules = rules::rules(&store, options.principals.clone()).await?;
+    rules::keep(&store, &options.said, SystemClock.now()).await?;
+    let rules = rules::rules(&store, &options.said).await?;
     let settling = Settling {
         settler: Settler::new(&store, before.clone(), options.retention, LEASE),
         rules,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::rules::InForce;
 use super::{HOT_US, StoreOptions, existing_store, rules};
 use crate::clock::{Clock, SystemClock};
 use crate::ledger::{Retention, UpkeepReport};
@@ -22,12 +23,12 @@ const LEASE: Duration = Duration::from_secs(60);
 /// Rows that are settled at once.
 const SETTLE_ROWS: usize = 250_000;
 
-async fn open(options: &StoreOptions, retention: Retention) -> anyhow::Result<(Store, Settler, Arc<Rules>)> {
+async fn open(options: &StoreOptions, retention: Retention) -> anyhow::Result<(Store, Settler, InForce)> {
     let store = existing_store(&options.data).await?;
-    let rules = rules::rules(&store, options.principals.clone()).await?;
+    let in_force = rules::in_force(&store, &options.said).await?;
     let tables = Tables::open(&store).await?;
     let settler = Settler::new(&store, tables, retention, LEASE);
-    Ok((store, settler, rules))
+    Ok((store, settler, in_force))
 }
 
 async fn take_role(settler: &mut Settler) -> anyhow::Result<()> {
@@ -47,8 +48,8 @@ async fn give_back(settler: &mut Settler) -> anyhow::Result<()> {
 /// # Errors
 /// There is no store, or it fails.
 pub async fn maintain(options: StoreOptions, retention: Retention) -> anyhow::Result<()> {
-    let (store, mut settler, rules) = open(&options, retention).await?;
-    rules::keep(&store, options.principals.as_ref()).await?;
+    let (store, mut settler, InForce { rules, version, .. }) = open(&options, retention).await?;
+    rules::keep_version(&store, &version, SystemClock.now()).await?;
     take_role(&mut settler).await?;
     let report = settle_and_tidy(&mut settler, &rules).await;
     give_back(&mut settler).await?;
@@ -72,7 +73,7 @@ async fn settle_and_tidy(settler: &mut Settler, rules: &Arc<Rules>) -> Result<Up
 /// # Errors
 /// There is no store, it fails, or the two differ.
 pub async fn audit(options: StoreOptions, range: Interval, json: bool) -> anyhow::Result<()> {
-    let (_, mut settler, rules) = open(&options, Retention::default()).await?;
+    let (_, mut settler, InForce { rules, .. }) = open(&options, Retention::default()).await?;
     let range = bounded(&settler, range).await?;
     let progress = Progress::new("audited", range);
     let audit = settler.audit(range, &rules, SystemClock.now(), |at| progress.reach(at)).await?;
@@ -92,7 +93,7 @@ pub async fn audit(options: StoreOptions, range: Interval, json: bool) -> anyhow
 /// # Errors
 /// There is no store, it fails, or nobody said yes.
 pub async fn resettle(options: StoreOptions, range: Interval, json: bool, yes: bool) -> anyhow::Result<()> {
-    let (store, mut settler, rules) = open(&options, Retention::default()).await?;
+    let (store, mut settler, InForce { rules, version, .. }) = open(&options, Retention::default()).await?;
     let range = bounded(&settler, range).await?;
     let progress = Progress::new("compared", range);
     let planned = settler.audit(range, &rules, SystemClock.now(), |at| progress.reach(at)).await?;
@@ -104,7 +105,8 @@ pub async fn resettle(options: StoreOptions, range: Interval, json: bool, yes: b
     if !yes && !confirmed()? {
         bail!("nothing was changed; say --yes to replace them");
     }
-    rules::keep(&store, options.principals.as_ref()).await?;
+    // The very version that the calls were computed with: another would say that its rows became known later.
+    rules::keep_version(&store, &version, SystemClock.now()).await?;
     take_role(&mut settler).await?;
     let progress = Progress::new("resettled", range);
     let done = settler.resettle(range, &rules, SystemClock.now(), |at| progress.reach(at)).await;

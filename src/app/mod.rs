@@ -1,29 +1,36 @@
 //! Composition: from configuration to concrete parts, tasks and an orderly end. The only module that knows them all.
 
+mod attribute;
 mod demo;
 mod explain;
 mod import;
 mod journal;
 mod maintain;
+mod prices;
 mod quarantine;
 mod receivers;
+mod report;
+mod report_files;
 mod rules;
 mod serve;
 mod sql;
 
+pub use attribute::{TestSubject, attribute_test};
 pub use explain::{Subject, explain};
 pub use import::{ImportKind, ImportOptions, ImportSummary, import, import_again};
 pub use journal::journal_inspect;
 pub use maintain::{audit, maintain, resettle};
+pub use prices::{PriceQuestion, prices_check, prices_diff, prices_explain, prices_explain_call};
 pub use quarantine::{RetrySummary, quarantine_list, quarantine_retry, quarantine_show, tell_retry};
+pub use report::{ReportFormat, ReportOutput, report_chargeback, report_variance};
 pub use serve::{ServeOptions, serve};
 pub use sql::{SqlFormat, SqlOptions, sql};
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::bail;
 
+use crate::config::Said;
 use crate::model::MINUTE_US;
 use crate::store::Store;
 
@@ -35,8 +42,8 @@ const HOT_US: i64 = 15 * MINUTE_US;
 pub struct StoreOptions {
     /// Data location.
     pub data: String,
-    /// Principal to team, where a configuration says it.
-    pub principals: Option<BTreeMap<String, String>>,
+    /// Prices and who pays, where a configuration says it.
+    pub said: Said,
 }
 
 /// Opens a store that must be there already.

@@ -32,7 +32,7 @@ pub struct RetrySummary {
 
 async fn rows(options: &StoreOptions, filter: &str) -> anyhow::Result<Vec<Quarantined>> {
     let store = existing_store(&options.data).await?;
-    let rules = rules::rules(&store, options.principals.clone()).await?;
+    let rules = rules::rules(&store, &options.said).await?;
     let view = load_view(&store, &rules, SystemClock.now()).await?;
     let engine = Engine::new(Limits { rows: 1_000_000, ..Limits::default() }, rules)?;
     let sql = format!("SELECT * FROM quarantine WHERE {filter} ORDER BY ts, quarantine_id");
@@ -133,7 +133,7 @@ pub async fn quarantine_retry(
             locations: vec![location.clone()],
             data: options.data.clone(),
             source: Some(source.clone()),
-            principals: options.principals.clone(),
+            said: options.said.clone(),
             azure: config.as_ref().map(Config::azure_deployments).unwrap_or_default(),
             retention: config.as_ref().map(Config::retention).unwrap_or_default(),
         };

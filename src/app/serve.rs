@@ -57,8 +57,8 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
     let receivers = Bound::all(receivers).await?;
     demo::prepare(&store, options.demo).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    rules::keep(&store, config.principals.as_ref()).await?;
-    let rules = rules::rules(&store, config.principals.clone()).await?;
+    rules::keep(&store, &config.said, clock.now()).await?;
+    let rules::InForce { rules, terms, .. } = rules::in_force(&store, &config.said).await?;
     let (commits, inbox) = mpsc::unbounded_channel();
     let journal = Tables::open(&store).await?.journal(&store, &config.writer, Some(commits)).await?;
     let meter_options = MeterOptions {
@@ -78,6 +78,8 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
     let state = ApiState {
         view: meter.view(),
         engine,
+        terms,
+        clock: Arc::clone(&clock),
         queries: Arc::new(NamedQueries::bundled()),
         board: board.clone(),
         metrics,

@@ -1,11 +1,11 @@
 //! `polymeter sql`: one statement over the store, also beside a running `serve`.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
 use super::{existing_store, rules};
 use crate::clock::{Clock, SystemClock};
+use crate::config::Said;
 use crate::pipeline::load_view;
 use crate::query::{Engine, Limits, Params};
 
@@ -29,8 +29,8 @@ pub struct SqlOptions {
     pub data: String,
     /// Form of the answer.
     pub format: SqlFormat,
-    /// Principal to team, where a configuration says it.
-    pub principals: Option<BTreeMap<String, String>>,
+    /// Prices and who pays, where a configuration says it.
+    pub said: Said,
 }
 
 /// Answers the statement on standard output.
@@ -39,7 +39,7 @@ pub struct SqlOptions {
 /// There is no store, or the statement fails.
 pub async fn sql(options: SqlOptions) -> anyhow::Result<()> {
     let store = existing_store(&options.data).await?;
-    let rules = rules::rules(&store, options.principals).await?;
+    let rules = rules::rules(&store, &options.said).await?;
     let view = load_view(&store, &rules, SystemClock.now()).await?;
     let limits = Limits { rows: 1_000_000, time: Duration::from_secs(600), ..Limits::default() };
     let mut answer = Engine::new(limits, rules)?.run(&view, &options.statement, Params::None).await?;

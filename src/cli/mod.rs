@@ -1,5 +1,8 @@
 //! The command line.
 
+mod attribute;
+mod prices;
+mod report;
 mod store;
 
 use std::io::Write;
@@ -44,6 +47,15 @@ enum Command {
         after_help = "Works beside a running `serve`, as long as the observations are kept.\n\nExamples:\n  polymeter explain --trace 4bf92f3577b34da6a3ce929d0e0e4736\n  polymeter explain --call $(polymeter sql --format csv \"SELECT call_id FROM calls WHERE conflict LIMIT 1\" | tail -1)"
     )]
     Explain(store::Explain),
+    /// A month in money: who pays what, and why it differs from another month.
+    #[command(subcommand)]
+    Report(report::Report),
+    /// Prices: check files, show how a price comes about, compare versions.
+    #[command(subcommand)]
+    Prices(prices::Prices),
+    /// Who pays: test the rules.
+    #[command(subcommand)]
+    Attribute(attribute::Attribute),
     /// Look at the journal.
     #[command(subcommand)]
     Journal(store::Journal),
@@ -172,6 +184,9 @@ impl Cli {
             Command::Import(import) => import.run().await,
             Command::Sql(sql) => sql.run().await,
             Command::Explain(explain) => explain.run().await,
+            Command::Report(report) => report.run().await,
+            Command::Prices(prices) => prices.run().await,
+            Command::Attribute(attribute) => attribute.run().await,
             Command::Journal(journal) => journal.run().await,
             Command::Quarantine(quarantine) => quarantine.run().await,
             Command::Audit(range) => range.audit().await,
@@ -230,7 +245,7 @@ impl Import {
             source: self.source,
             azure: config.azure_deployments(),
             retention,
-            principals: config.principals,
+            said: config.said,
         };
         let summary = app::import(options).await?;
         let mut out = std::io::stdout().lock();
@@ -242,13 +257,13 @@ impl Import {
 impl Sql {
     async fn run(self) -> anyhow::Result<()> {
         telemetry::init("warn", LogFormat::Text, None);
-        let principals = load(self.config.as_ref())?.unwrap_or_default().principals;
+        let said = load(self.config.as_ref())?.unwrap_or_default().said;
         let format = match self.format {
             Form::Table => SqlFormat::Table,
             Form::Json => SqlFormat::Json,
             Form::Csv => SqlFormat::Csv,
         };
-        app::sql(SqlOptions { statement: self.statement, data: self.data, format, principals }).await
+        app::sql(SqlOptions { statement: self.statement, data: self.data, format, said }).await
     }
 }
 

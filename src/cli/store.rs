@@ -23,11 +23,11 @@ pub(super) struct Place {
 }
 
 impl Place {
-    fn read(self) -> anyhow::Result<(StoreOptions, Option<Config>)> {
+    pub(super) fn read(self) -> anyhow::Result<(StoreOptions, Option<Config>)> {
         telemetry::init("warn", LogFormat::Text, None);
         let config = load(self.config.as_ref())?;
-        let principals = config.as_ref().and_then(|config| config.principals.clone());
-        Ok((StoreOptions { data: self.data, principals }, config))
+        let said = config.as_ref().map(|config| config.said.clone()).unwrap_or_default();
+        Ok((StoreOptions { data: self.data, said }, config))
     }
 
     pub(super) async fn maintain(self) -> anyhow::Result<()> {
@@ -151,7 +151,7 @@ pub(super) struct Range {
     place: Place,
 }
 
-fn instant(text: &str) -> anyhow::Result<Timestamp> {
+pub(super) fn instant(text: &str) -> anyhow::Result<Timestamp> {
     let day = format!("{text}T00:00:00Z");
     let read = Timestamp::parse(text).or_else(|| Timestamp::parse(&day));
     read.context("write it as 2026-10-01 or 2026-10-01T12:00:00Z")

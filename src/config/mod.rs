@@ -2,13 +2,14 @@
 
 mod read;
 mod receivers;
+mod rule_files;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 pub use receivers::{OTLP, ReceiverConfig};
+pub use rule_files::{Compiled, Recorded, RuleText, Said, compile, read_prices};
 
 use crate::ledger::Retention;
 use crate::sources::azure::AzureConfig;
@@ -58,8 +59,8 @@ pub struct Config {
     pub traces_endpoint: Option<String>,
     /// Followed sources.
     pub sources: Vec<SourceConfig>,
-    /// Principal (or IAM role name, or key alias) to team.
-    pub principals: Option<BTreeMap<String, String>>,
+    /// Prices, and who pays.
+    pub said: Said,
 }
 
 /// A followed source.
@@ -110,7 +111,7 @@ impl Default for Config {
             log_level: "warn,polymeter=info".to_owned(),
             traces_endpoint: None,
             sources: Vec::new(),
-            principals: None,
+            said: Said::default(),
         }
     }
 }
@@ -148,7 +149,8 @@ impl Config {
         let file = path.map_or_else(|| "options".to_owned(), |path| path.display().to_string());
         let text = path.map(std::fs::read_to_string).transpose();
         let text = text.map_err(|error| ConfigError { file: file.clone(), problems: vec![error.to_string()] })?;
-        read::read(&text.unwrap_or_default(), change).map_err(|problems| ConfigError { file, problems })
+        let folder = path.and_then(Path::parent).unwrap_or_else(|| Path::new(""));
+        read::read(&text.unwrap_or_default(), folder, change).map_err(|problems| ConfigError { file, problems })
     }
 
     /// All OTLP receivers.
@@ -174,12 +176,12 @@ impl Config {
         Retention { archive: self.keep_observations, ledger: self.keep_calls, ..Retention::default() }
     }
 
-    /// Reads text.
+    /// Reads text; files that it names lie in the working directory.
     ///
     /// # Errors
     /// All that is wrong in it.
     pub fn parse(text: &str) -> Result<Self, Vec<String>> {
-        read::read(text, |_| {})
+        read::read(text, Path::new(""), |_| {})
     }
 }
 

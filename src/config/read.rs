@@ -2,20 +2,21 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::receivers;
 use super::{Config, FormatConfig, ReceiverConfig, SourceConfig};
+use super::{receivers, rule_files};
 use crate::telemetry::LogFormat;
 
 /// Keys that every source has; the others belong to its format.
 const SOURCE_KEYS: [&str; 4] = ["name", "kind", "location", "poll_interval_s"];
 
 /// Reads a whole file; `change` comes between reading and checking what belongs together.
-pub fn read(text: &str, change: impl FnOnce(&mut Config)) -> Result<Config, Vec<String>> {
+pub fn read(text: &str, folder: &Path, change: impl FnOnce(&mut Config)) -> Result<Config, Vec<String>> {
     let table: Table = text.parse().map_err(|error: toml::de::Error| vec![error.to_string().trim().to_owned()])?;
     let mut problems = Vec::new();
     let mut config = Config::default();
@@ -34,6 +35,7 @@ pub fn read(text: &str, change: impl FnOnce(&mut Config)) -> Result<Config, Vec<
             "telemetry",
             "source",
             "attribution",
+            "prices",
         ],
         &mut problems,
     );
@@ -73,15 +75,7 @@ pub fn read(text: &str, change: impl FnOnce(&mut Config)) -> Result<Config, Vec<
         section.text("traces_endpoint", &mut endpoint);
         config.traces_endpoint = (!endpoint.is_empty()).then_some(endpoint);
     });
-    section(&table, "attribution", &["principals"], &mut problems, |section| {
-        if let Some(principals) = section.table.get("principals") {
-            let read = principals.clone().try_into();
-            match read {
-                Ok(read) => config.principals = Some(read),
-                Err(_) => section.problem("principals", "must be a table of principal = \"team\""),
-            }
-        }
-    });
+    rule_files::read(&table, folder, &mut config, &mut problems);
     sources(&table, &mut config, &mut problems);
     change(&mut config);
     receivers::check(&config, &mut problems);
@@ -272,7 +266,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Result<Config, Vec<String>> {
-        read(text, |_| {})
+        read(text, Path::new(""), |_| {})
     }
 
     #[test]

@@ -1,5 +1,15 @@
-//! What finance does with the settled calls. Pure: no clock, no I/O, no float in money.
+//! What finance does with the settled calls: months in a time zone, chargeback with exact totals and why a month differs
+//! from another, the providers' bills, the FOCUS export and the forecast of a budget. Pure: no clock, no I/O, no float in
+//! money.
 
+pub mod ask;
 pub mod bill;
+pub mod calendar;
+pub mod chargeback;
 pub mod focus;
 pub mod forecast;
+pub mod grid;
+mod terms;
+pub mod variance;
+
+pub use terms::Terms;

@@ -18,6 +18,36 @@ impl PriceBook {
     }
 }
 
+impl Rate {
+    /// A hash of what the row says, without its id, where it stands and when it became known: an unchanged row of an edited
+    /// file has the same.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let row_id =
+            if self.row_id == self.derived_id(self.layer.as_str()) { String::new() } else { self.row_id.clone() };
+        content_hash(&[rate_line(&Self {
+            row_id,
+            recorded_at: Timestamp::default(),
+            source_ref: String::new(),
+            ..self.clone()
+        })])
+    }
+}
+
+impl Contract {
+    /// A hash of what the row says, without its id, where it stands and when it became known.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let row_id = if self.row_id == self.derived_id() { String::new() } else { self.row_id.clone() };
+        content_hash(&[contract_line(&Self {
+            row_id,
+            recorded_at: Timestamp::default(),
+            source_ref: String::new(),
+            ..self.clone()
+        })])
+    }
+}
+
 fn rate_line(rate: &Rate) -> String {
     let over = rate.context_over.map(|over| over.to_string()).unwrap_or_default();
     joined(&[

@@ -6,9 +6,11 @@ mod guard;
 mod ids;
 mod named;
 mod registry;
+mod reports;
 mod session;
 mod threads;
 mod views;
 
 pub use named::{NamedQueries, NamedQuery, Parameter};
+pub use reports::{ReportFailure, chargeback, variance};
 pub use session::{Answer, Engine, Limits, Params, QueryError};

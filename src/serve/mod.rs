@@ -13,6 +13,8 @@ pub use error::ApiError;
 use metrics_exporter_prometheus::PrometheusHandle;
 pub use router::{router, serve_api};
 
+use crate::clock::Clock;
+use crate::finance::Terms;
 use crate::ledger::View;
 use crate::query::{Engine, NamedQueries};
 use crate::telemetry::SourceBoard;
@@ -24,6 +26,10 @@ pub struct ApiState {
     pub view: Arc<ArcSwap<View>>,
     /// Answers statements.
     pub engine: Engine,
+    /// What reports need beside the ledger.
+    pub terms: Arc<Terms>,
+    /// Tells whether a month has ended.
+    pub clock: Arc<dyn Clock>,
     /// Named queries.
     pub queries: Arc<NamedQueries>,
     /// State of the sources.

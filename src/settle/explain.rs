@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::count::{LeftOut, Rule, Witnessed};
-use super::{Rules, attempts, count, group, merge, one_call};
+use super::{Rules, as_said, attempts, count, group, merge, one_call};
+use crate::catalog::ModelIdentity;
 use crate::model::{Call, Observation, RecordId, Timestamp};
 use crate::pricing::Priced;
 
@@ -31,6 +32,10 @@ pub struct CallExplained {
     pub figures: Vec<Figure>,
     /// How it came to its price.
     pub priced: Priced,
+    /// As its witnesses tell it, before anybody is named to pay for it.
+    pub said: Call,
+    /// What its model names were understood as.
+    pub identity: ModelIdentity,
 }
 
 /// Two observations that are one call.
@@ -81,10 +86,10 @@ pub fn explain(observations: Vec<Arc<Observation>>, rules: &Rules) -> Explanatio
             home.extend(witnesses.iter().map(|witnessed| (witnessed.observation.observation_id, number)));
             let made = one_call(witnesses, rules, Timestamp::default());
             calls.push((made.call, attempts::chains(witnesses)));
-            details.push((merge::ranked(witnesses), made.priced));
+            details.push((merge::ranked(witnesses), made.priced, as_said(witnesses, rules), made.identity));
         }
         attempts::number(&mut calls);
-        for (number, ((call, _), (ranked, priced))) in calls.into_iter().zip(details).enumerate() {
+        for (number, ((call, _), (ranked, priced, said, identity))) in calls.into_iter().zip(details).enumerate() {
             let joined = counted.joined.iter().map(|(a, b, rule)| Joined { a: id(*a), b: id(*b), rule: *rule });
             all.calls.push(CallExplained {
                 witnesses: ranked.iter().map(|witnessed| witnessed.observation.observation_id).collect(),
@@ -92,6 +97,8 @@ pub fn explain(observations: Vec<Arc<Observation>>, rules: &Rules) -> Explanatio
                 figures: figures(&call, &ranked),
                 call,
                 priced,
+                said,
+                identity,
             });
         }
         all.seen.extend(unique.iter().zip(counted.left_out).map(|(witnessed, left_out)| Seen {

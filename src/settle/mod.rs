@@ -65,9 +65,10 @@ pub fn settle(observations: &[Arc<Observation>], rules: &Rules, settled_at: Time
     settled
 }
 
-/// A call, and how it came to its price.
+/// A call, and how it came to be.
 struct OneCall {
     call: Call,
+    identity: ModelIdentity,
     priced: Priced,
 }
 
@@ -77,7 +78,14 @@ fn one_call(witnesses: &[count::Witnessed<'_>], rules: &Rules, settled_at: Times
     rules.attribution.attribute(&mut call);
     let priced = price(&mut call, &identity, rules);
     call.settled_at = settled_at;
-    OneCall { call, priced }
+    OneCall { call, identity, priced }
+}
+
+/// The call as its witnesses tell it, before anybody is named to pay for it.
+fn as_said(witnesses: &[count::Witnessed<'_>], rules: &Rules) -> Call {
+    let mut call = merge::merge(witnesses);
+    identify(&mut call, witnesses, rules);
+    call
 }
 
 fn identify(call: &mut Call, witnesses: &[count::Witnessed<'_>], rules: &Rules) -> ModelIdentity {
@@ -98,13 +106,15 @@ fn identify(call: &mut Call, witnesses: &[count::Witnessed<'_>], rules: &Rules) 
     identity
 }
 
-fn price(call: &mut Call, identity: &ModelIdentity, rules: &Rules) -> Priced {
+/// What the price of a call is looked up by.
+#[must_use]
+pub fn price_query<'a>(call: &'a Call, identity: &'a ModelIdentity) -> PriceQuery<'a> {
     // A request that the provider refused is not billed; of a cancelled one nobody knows.
     let refused = matches!(
         call.outcome,
         Outcome::Throttled | Outcome::ClientError | Outcome::ServerError | Outcome::Timeout | Outcome::ContentFiltered
     );
-    let priced = rules.prices.price(&PriceQuery {
+    PriceQuery {
         platform: call.platform.as_deref(),
         account: call.account.as_deref(),
         model: call.model.as_deref(),
@@ -117,7 +127,11 @@ fn price(call: &mut Call, identity: &ModelIdentity, rules: &Rules) -> Priced {
         usage_status: call.usage_status,
         failed: refused && call.usage_status == UsageStatus::Missing,
         ..PriceQuery::new(call.ts, &call.usage)
-    });
+    }
+}
+
+fn price(call: &mut Call, identity: &ModelIdentity, rules: &Rules) -> Priced {
+    let priced = rules.prices.price(&price_query(call, identity));
     call.list_cost = priced.list_cost;
     call.cost = priced.cost;
     call.currency = priced.currency.as_ref().map(|currency| currency.to_string());

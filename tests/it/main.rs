@@ -28,6 +28,7 @@ mod formats;
 mod inside;
 mod live;
 mod moments;
+mod money;
 mod ops;
 mod receiver;
 mod receiver_limits;

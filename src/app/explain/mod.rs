@@ -10,14 +10,15 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use super::{StoreOptions, existing_store, rules};
 use crate::clock::{Clock, SystemClock};
 use crate::model::{Call, Observation, RecordId};
 use crate::pipeline::load_view;
 use crate::query::{Engine, Limits};
-use crate::settle::{Explanation, Rules, Seen, explain as explained, group};
+use crate::settle::{CallExplained, Explanation, Rules, Seen, explain as explained, group};
+use crate::store::Store;
 use gather::{Evidence, Gathered};
 
 /// What to explain.
@@ -35,12 +36,9 @@ pub enum Subject {
 /// There is no store, or nothing in it has this id.
 pub async fn explain(options: StoreOptions, subject: &Subject, json: bool) -> anyhow::Result<()> {
     let store = existing_store(&options.data).await?;
-    let rules = rules::rules(&store, options.principals.clone()).await?;
+    let rules = rules::rules(&store, &options.said).await?;
     let view = load_view(&store, &rules, SystemClock.now()).await?;
-    // Long lists of long ids, and nobody else who waits.
-    let limits =
-        Limits { rows: gather::MOST, text_bytes: 1 << 20, time: Duration::from_secs(300), ..Limits::default() };
-    let engine = Engine::new(limits, Arc::clone(&rules))?;
+    let engine = Engine::new(limits(), Arc::clone(&rules))?;
     let evidence = Evidence { engine: &engine, view: &view };
     let (gathered, wanted) = match subject {
         Subject::Trace(id) => {
@@ -53,10 +51,7 @@ pub async fn explain(options: StoreOptions, subject: &Subject, json: bool) -> an
         }
     };
     if gathered.observations.is_empty() {
-        bail!(
-            "the store holds no record of it; ids are shown by `polymeter sql \"SELECT call_id, trace_id FROM calls\"`, \
-             and observations are kept for the time of [retention] only"
-        );
+        bail!(NO_RECORD);
     }
     let (explanation, wanted) = match wanted {
         None => (explained(gathered.observations, &rules), None),
@@ -72,6 +67,38 @@ pub async fn explain(options: StoreOptions, subject: &Subject, json: bool) -> an
         return Ok(writeln!(out)?);
     }
     Ok(tree::write(&mut out, &answer)?)
+}
+
+const NO_RECORD: &str = "the store holds no record of it; ids are shown by `polymeter sql \"SELECT call_id, trace_id FROM \
+    calls\"`, and observations are kept for the time of [retention] only";
+
+/// Long lists of long ids, and nobody else who waits.
+fn limits() -> Limits {
+    Limits { rows: gather::MOST, text_bytes: 1 << 20, time: Duration::from_secs(300), ..Limits::default() }
+}
+
+/// A call as its records tell it by these rules, and its row in the ledger.
+///
+/// # Errors
+/// The store has no record of it, or there is no such call by these rules.
+pub(super) async fn explained_call(
+    store: &Store,
+    rules: &Arc<Rules>,
+    id: &str,
+) -> anyhow::Result<(CallExplained, Option<Call>)> {
+    let view = load_view(store, rules, SystemClock.now()).await?;
+    let engine = Engine::new(limits(), Arc::clone(rules))?;
+    let evidence = Evidence { engine: &engine, view: &view };
+    let id = hex(id, 32, "a call id")?;
+    let wanted = RecordId::parse(&id).context("this is no call id")?;
+    let gathered = evidence.of_call(&id).await?;
+    if gathered.observations.is_empty() {
+        bail!(NO_RECORD);
+    }
+    let (explanation, _) = own(gathered.observations, rules, wanted);
+    let explained = explanation.calls.into_iter().find(|explained| explained.call.call_id == wanted);
+    let explained = explained.context("its records make no such call any more; see `polymeter explain --call`")?;
+    Ok((explained, evidence.calls(&[id]).await?.pop()))
 }
 
 /// What is shown.

@@ -33,6 +33,51 @@ pub struct PriceFile {
     pub exchange: Vec<Located<ExchangeRate>>,
 }
 
+impl PriceFile {
+    /// Lets rows that say nothing of it, and so became known at `now`, keep the instant at which the same row became known
+    /// before. Else a new line in a file would give every other line of it a new identity, which no call of the past names.
+    pub fn recall(&mut self, now: Timestamp, known: &HashMap<String, Timestamp>) {
+        for Located { row, .. } in &mut self.rates {
+            if let Some(before) = known.get(&row.fingerprint()).filter(|_| row.recorded_at == now) {
+                let derived = row.row_id == row.derived_id(row.layer.as_str());
+                row.recorded_at = *before;
+                if derived {
+                    row.row_id = row.derived_id(row.layer.as_str());
+                }
+            }
+        }
+        for Located { row, .. } in &mut self.contracts {
+            if let Some(before) = known.get(&row.fingerprint()).filter(|_| row.recorded_at == now) {
+                let derived = row.row_id == row.derived_id();
+                row.recorded_at = *before;
+                if derived {
+                    row.row_id = row.derived_id();
+                }
+            }
+        }
+    }
+
+    /// Leaves out where rows stand, for comparing files: a row is the same a line further down.
+    pub fn unplaced(&mut self) {
+        for Located { row, place } in &mut self.rates {
+            if row.source_ref == place.to_string() {
+                row.source_ref.clear();
+            }
+        }
+        for Located { row, place } in &mut self.contracts {
+            if row.source_ref == place.to_string() {
+                row.source_ref.clear();
+            }
+        }
+    }
+
+    /// When each row became known, by what it says.
+    pub fn fingerprints(&self) -> impl Iterator<Item = (String, Timestamp)> {
+        let rates = self.rates.iter().map(|rate| (rate.row.fingerprint(), rate.row.recorded_at));
+        rates.chain(self.contracts.iter().map(|contract| (contract.row.fingerprint(), contract.row.recorded_at)))
+    }
+}
+
 /// Everything that has to do with prices, checked.
 #[derive(Clone, Debug, Default)]
 pub struct Prices {

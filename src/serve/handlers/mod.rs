@@ -2,5 +2,6 @@
 
 pub mod health;
 pub mod queries;
+pub mod reports;
 pub mod sources;
 pub mod sql;

@@ -1,0 +1,96 @@
+//! Reports as files of other programs: XLSX and Parquet.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{Field, Schema};
+use parquet::arrow::ArrowWriter;
+use rust_decimal::prelude::ToPrimitive;
+use rust_xlsxwriter::{Format, Workbook};
+
+use crate::finance::grid::{Cell, Grid, Kind};
+use crate::model::{MONEY_PRECISION, MONEY_SCALE, Money};
+
+/// Digits that a spreadsheet keeps of a number: it has only floats.
+const SPREADSHEET_DIGITS: usize = 15;
+
+/// A workbook of two sheets: what to know first, then the figures. Amounts are numbers; an exact cost that a spreadsheet
+/// would cut is text.
+pub fn xlsx(about: &[(String, String)], grid: &Grid) -> anyhow::Result<Vec<u8>> {
+    let mut book = Workbook::new();
+    let (bold, text) = (Format::new().set_bold(), Format::new().set_num_format("@"));
+    let first = book.add_worksheet().set_name("Read first")?;
+    first.set_column_width(0, 24)?.set_column_width(1, 120)?;
+    for (row, (name, value)) in (0_u32..).zip(about) {
+        first.write_string_with_format(row, 0, name, &bold)?.write_string(row, 1, value)?;
+    }
+    let sheet = book.add_worksheet().set_name("Figures")?;
+    sheet.set_freeze_panes(1, 0)?;
+    for (at, (name, _)) in (0_u16..).zip(&grid.columns) {
+        sheet.write_string_with_format(0, at, name, &bold)?.set_column_width(at, 20)?;
+    }
+    for (row, cells) in (1_u32..).zip(&grid.rows) {
+        for (at, cell) in (0_u16..).zip(cells) {
+            match cell {
+                Cell::None => {}
+                Cell::Text(value) => {
+                    sheet.write_string(row, at, value)?;
+                }
+                Cell::Count(count) => {
+                    let shown = count.to_string();
+                    match count.to_f64().filter(|_| shown.len() <= SPREADSHEET_DIGITS) {
+                        Some(number) => sheet.write_number(row, at, number)?,
+                        None => sheet.write_string_with_format(row, at, &shown, &text)?,
+                    };
+                }
+                Cell::Money(amount) => {
+                    let shown = amount.to_string();
+                    let digits = shown.bytes().filter(u8::is_ascii_digit).count();
+                    match amount.to_f64().filter(|_| digits <= SPREADSHEET_DIGITS) {
+                        Some(number) => {
+                            let places = usize::try_from(amount.scale()).unwrap_or(0);
+                            let places = if places == 0 { String::new() } else { format!(".{}", "0".repeat(places)) };
+                            let format = Format::new().set_num_format(format!("#,##0{places}"));
+                            sheet.write_number_with_format(row, at, number, &format)?
+                        }
+                        None => sheet.write_string_with_format(row, at, &shown, &text)?,
+                    };
+                }
+            }
+        }
+    }
+    book.save_to_buffer().context("the workbook can't be made")
+}
+
+/// One Parquet file; money is an exact decimal.
+pub fn parquet(grid: &Grid) -> anyhow::Result<Vec<u8>> {
+    let mut fields = Vec::new();
+    let mut columns: Vec<ArrayRef> = Vec::new();
+    for (at, (name, kind)) in grid.columns.iter().enumerate() {
+        let cells = grid.rows.iter().map(|row| row.get(at).unwrap_or(&Cell::None));
+        let column: ArrayRef = match kind {
+            Kind::Text => Arc::new(StringArray::from_iter(cells.map(|cell| match cell {
+                Cell::Text(text) => Some(text.as_str()),
+                _ => None,
+            }))),
+            Kind::Count => Arc::new(Int64Array::from_iter(cells.map(|cell| match cell {
+                Cell::Count(count) => i64::try_from(*count).ok(),
+                _ => None,
+            }))),
+            Kind::Money => {
+                let amounts = cells.map(|cell| match cell {
+                    Cell::Money(amount) => Money(*amount).stored(),
+                    _ => None,
+                });
+                Arc::new(Decimal128Array::from_iter(amounts).with_precision_and_scale(MONEY_PRECISION, MONEY_SCALE)?)
+            }
+        };
+        fields.push(Field::new(name, column.data_type().clone(), true));
+        columns.push(column);
+    }
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None)?;
+    writer.write(&batch)?;
+    writer.into_inner().context("the Parquet file can't be made")
+}

@@ -1,0 +1,183 @@
+//! Reports in money: asks the sums of one moment and hands them to the pure part.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Decimal128Type, Int64Type, TimeUnit, TimestampMicrosecondType};
+use rust_decimal::Decimal;
+
+use super::{Engine, Params, QueryError};
+use crate::finance::Terms;
+use crate::finance::ask::Ask;
+use crate::finance::calendar::Month;
+use crate::finance::chargeback::{Figures, Gap, Inputs, Report, ReportError, SourceSeen, Summed};
+use crate::finance::variance::{Item, TooLarge, Variance};
+use crate::ledger::View;
+use crate::model::{MONEY_PRECISION, MONEY_SCALE, Money, Timestamp};
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportFailure {
+    /// The store can't be asked.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// The figures make no report.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// The figures can't be compared.
+    #[error(transparent)]
+    Variance(#[from] TooLarge),
+    /// A report shows all of the ledger or is none.
+    #[error("there are more groups than a report can have; group by fewer columns")]
+    TooMany,
+}
+
+/// Chargeback for a month. `complete_to` says how far followed sources are, where a server follows them.
+///
+/// # Errors
+/// The question can't be answered.
+pub async fn chargeback(
+    engine: &Engine,
+    view: &View,
+    ask: Ask,
+    terms: &Terms,
+    complete_to: BTreeMap<String, Option<String>>,
+    now: Timestamp,
+) -> Result<Report, ReportFailure> {
+    let keys = ask.by.len();
+    let lines = rows(engine, view, &ask.lines_sql(), |row| summed(row, keys)).await?;
+    let ledger = rows(engine, view, &ask.ledger_sql(), |row| summed(row, 0)).await?;
+    let gaps = rows(engine, view, &ask.gaps_sql(), |row| {
+        Some(Gap {
+            platform: row.text(0),
+            model: row.text(1),
+            status: row.text(2)?,
+            calls: row.count(3),
+            input_tokens: row.count(4),
+            output_tokens: row.count(5),
+        })
+    })
+    .await?;
+    let sources = rows(engine, view, &ask.sources_sql(), |row| {
+        let (last_event, last_read) = (row.instant(2)?, row.instant(3)?);
+        Some(SourceSeen { source: row.text(0)?, records: row.count(1), last_event, last_read })
+    })
+    .await?;
+    let set_aside = rows(engine, view, &ask.set_aside_sql(), |row| Some((row.text(0)?, row.count(1)))).await?;
+    Ok(Report::new(ask, terms, Inputs { lines, ledger, gaps, sources, set_aside, complete_to, now })?)
+}
+
+/// Why a month differs from another.
+///
+/// # Errors
+/// The question can't be answered.
+pub async fn variance(engine: &Engine, view: &View, ask: Ask, against: Month) -> Result<Variance, ReportFailure> {
+    let keys = ask.by.len();
+    let item = |row: &Row<'_>| {
+        Some(Item {
+            keys: (0..keys).map(|at| row.text(at)).collect(),
+            platform: row.text(keys),
+            model: row.text(keys + 1),
+            currency: row.text(keys + 2)?,
+            calls: row.count(keys + 3),
+            tokens: row.count(keys + 4),
+            cost: row.money(keys + 5)?,
+        })
+    };
+    let after = rows(engine, view, &ask.items_sql(), item).await?;
+    let before = rows(engine, view, &ask.about(against).items_sql(), item).await?;
+    Ok(Variance::new(ask, against, &before, &after)?)
+}
+
+/// In the order of the columns of [`Ask::lines_sql`].
+fn summed(row: &Row<'_>, keys: usize) -> Option<Summed> {
+    let figures = Figures {
+        calls: row.count(keys + 1),
+        input_tokens: row.count(keys + 2),
+        cache_read_tokens: row.count(keys + 3),
+        cache_write_tokens: row.count(keys + 4),
+        output_tokens: row.count(keys + 5),
+        list_cost: row.money(keys + 6),
+        cost: row.money(keys + 7),
+        unpriced_calls: row.count(keys + 8),
+        partial_calls: row.count(keys + 9),
+        allocated_calls: row.count(keys + 10),
+        estimated_calls: row.count(keys + 11),
+        estimated_cost: row.money(keys + 12),
+        uncounted_calls: row.count(keys + 13),
+        conflicts: row.count(keys + 14),
+    };
+    Some(Summed { keys: (0..keys).map(|at| row.text(at)).collect(), currency: row.text(keys), figures })
+}
+
+/// All rows of a statement; a row that can't be read fails the report, and none is ever left out.
+async fn rows<T>(
+    engine: &Engine,
+    view: &View,
+    sql: &str,
+    read: impl Fn(&Row<'_>) -> Option<T>,
+) -> Result<Vec<T>, ReportFailure> {
+    let mut answer = engine.run(view, sql, Params::None).await?;
+    let mut all = Vec::new();
+    for batch in answer.collect().await? {
+        let columns = plain(&batch)?;
+        for at in 0..batch.num_rows() {
+            let row = Row { columns: &columns, at };
+            all.push(read(&row).filter(|_| row.fits()).ok_or(ReportFailure::Report(ReportError::TooLarge))?);
+        }
+    }
+    if answer.truncated() { Err(ReportFailure::TooMany) } else { Ok(all) }
+}
+
+/// Columns in the few types that are read here, whatever the engine made of them.
+fn plain(batch: &RecordBatch) -> Result<Vec<ArrayRef>, QueryError> {
+    let columns = batch.columns().iter().map(|column| {
+        let wanted = match column.data_type() {
+            DataType::Decimal128(..) | DataType::Decimal256(..) => DataType::Decimal128(MONEY_PRECISION, MONEY_SCALE),
+            DataType::Timestamp(..) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            numeric if numeric.is_integer() => DataType::Int64,
+            _ => DataType::Utf8,
+        };
+        cast(column, &wanted).map_err(|error| QueryError::Internal(Box::new(error)))
+    });
+    columns.collect()
+}
+
+struct Row<'a> {
+    columns: &'a [ArrayRef],
+    at: usize,
+}
+
+impl Row<'_> {
+    fn valid(&self, column: usize) -> Option<&ArrayRef> {
+        self.columns.get(column).filter(|column| column.is_valid(self.at))
+    }
+
+    fn text(&self, column: usize) -> Option<String> {
+        Some(self.valid(column)?.as_string_opt::<i32>()?.value(self.at).to_owned())
+    }
+
+    fn count(&self, column: usize) -> u64 {
+        let value = self.valid(column).and_then(|column| column.as_primitive_opt::<Int64Type>());
+        value.and_then(|values| u64::try_from(values.value(self.at)).ok()).unwrap_or_default()
+    }
+
+    fn instant(&self, column: usize) -> Option<Timestamp> {
+        let values = self.valid(column)?.as_primitive_opt::<TimestampMicrosecondType>()?;
+        Some(Timestamp(values.value(self.at)))
+    }
+
+    fn money(&self, column: usize) -> Option<Decimal> {
+        let values = self.valid(column)?.as_primitive_opt::<Decimal128Type>()?;
+        Some(Money::from_stored(values.value(self.at))?.0.normalize())
+    }
+
+    /// Whether every amount has few enough digits: else it would look like one that is not there.
+    fn fits(&self) -> bool {
+        self.columns.iter().all(|column| match column.as_primitive_opt::<Decimal128Type>() {
+            Some(values) => values.is_null(self.at) || Money::from_stored(values.value(self.at)).is_some(),
+            None => true,
+        })
+    }
+}
