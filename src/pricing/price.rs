@@ -393,5 +393,6 @@ pub(super) fn exact_product(a: Decimal, b: Decimal) -> Option<Decimal> {
 }
 
 pub(super) fn exact_sum(a: Decimal, b: Decimal) -> Option<Decimal> {
-    a.checked_add(b).filter(|sum| sum.scale() >= a.scale().max(b.scale()))
+    // Nothing is lost by adding nothing, whatever the digits of that zero.
+    a.checked_add(b).filter(|sum| a.is_zero() || b.is_zero() || sum.scale() >= a.scale().max(b.scale()))
 }

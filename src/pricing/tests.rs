@@ -344,3 +344,13 @@ fn a_row_recorded_later_is_not_known_before() {
     let before = book.as_known_at(at("2026-10-01T00:00:00Z")).expect("a valid book");
     assert_eq!(cost(&before.price(&q)).as_deref(), Some("4"));
 }
+
+#[test]
+fn a_zero_with_digits_makes_no_sum_inexact() {
+    for (a, b, sum) in
+        [("0.000", "1.5", "1.5"), ("1.5", "0.000000", "1.5"), ("0.00", "0", "0"), ("1.25", "0.5", "1.75")]
+    {
+        let [a, b, sum] = [a, b, sum].map(|text| text.parse::<Decimal>().unwrap());
+        assert_eq!(super::price::exact_sum(a, b), Some(sum), "{a} + {b}");
+    }
+}
