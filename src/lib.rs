@@ -2,7 +2,7 @@
 //!
 //! Layers, imports go down only (`tests/it/architecture.rs` checks it):
 //! `model` < `clock, telemetry, store, sheet` < `columns` < `collect, catalog, attribution, pricing, delta` <
-//! `sources, demo, settle, journal, ledger` < `finance` < `query, pipeline` < `serve` < `config` < `app` < `cli`.
+//! `sources, demo, settle, journal, ledger` < `finance` < `query, pipeline` < `periods` < `serve` < `config` < `app` < `cli`.
 //!
 //! Without the feature `engine` only the pure part is built: model, sheet, catalog, attribution, pricing,
 //! sources, settle, finance.
@@ -48,6 +48,9 @@ pub mod finance;
 pub mod pipeline;
 #[cfg(feature = "engine")]
 pub mod query;
+
+#[cfg(feature = "engine")]
+pub mod periods;
 
 #[cfg(feature = "engine")]
 pub mod serve;

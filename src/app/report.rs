@@ -1,19 +1,25 @@
 //! `polymeter report`: a month in money, from one moment of the store, as a table or a file.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::report_files::{parquet, xlsx};
+use super::report_files::{parquet, workbook, xlsx};
 use super::{StoreOptions, existing_store, rules};
 use crate::clock::{Clock, SystemClock};
 use crate::finance::ask::Ask;
 use crate::finance::calendar::Month;
+use crate::finance::chargeback::Report;
+use crate::finance::period::State;
 use crate::ledger::View;
+use crate::periods::{Basis, Moment, PeriodError, Periods};
 use crate::pipeline::load_view;
-use crate::query::{Engine, Limits, chargeback, variance};
+use crate::query::{Engine, Limits, variance};
+use crate::store::Store;
 
 /// Form of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +36,19 @@ pub enum ReportFormat {
     Parquet,
 }
 
+impl ReportFormat {
+    /// Its name, and the ending of its files.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Table => "txt",
+            Self::Csv => "csv",
+            Self::Json => "json",
+            Self::Xlsx => "xlsx",
+            Self::Parquet => "parquet",
+        }
+    }
+}
+
 /// Where a report goes and in which form.
 #[derive(Clone, Debug)]
 pub struct ReportOutput {
@@ -39,16 +58,47 @@ pub struct ReportOutput {
     pub out: Option<PathBuf>,
 }
 
-/// Writes the chargeback of a month.
+/// Writes the chargeback of a month: of a closed one the very bytes that were written first.
 ///
 /// # Errors
 /// There is no store, or the report can't be made or written.
-pub async fn report_chargeback(options: StoreOptions, ask: Ask, output: ReportOutput) -> anyhow::Result<()> {
+pub async fn report_chargeback(
+    options: StoreOptions,
+    ask: Ask,
+    basis: Basis,
+    output: ReportOutput,
+) -> anyhow::Result<()> {
     output.check()?;
-    let (engine, view, in_force) = open(&options).await?;
-    let now = SystemClock.now();
-    let report = chargeback(&engine, &view, ask, &in_force.terms, Default::default(), now).await?;
-    let bytes = match output.format {
+    let Opened { store, engine, view, in_force } = open(&options).await?;
+    let periods = periods_of(&store, &engine);
+    let none = BTreeMap::new();
+    let moment = Moment { live: &view, terms: &in_force.terms, complete_to: &none, now: SystemClock.now() };
+    let bytes = chargeback_bytes(&periods, ask, basis, moment, output.format).await?;
+    output.write(&bytes)
+}
+
+/// The chargeback in a form; of a closed month as it is kept.
+pub(super) async fn chargeback_bytes(
+    periods: &Periods,
+    ask: Ask,
+    basis: Basis,
+    moment: Moment<'_>,
+    format: ReportFormat,
+) -> anyhow::Result<Vec<u8>> {
+    let books = periods.books().await?;
+    let (question, form) = (ask.question(), format.name());
+    let make = async {
+        let report = periods.chargeback(ask.clone(), basis, moment).await?;
+        chargeback_in(&report, format).map_err(|error| PeriodError::Form(error.into()))
+    };
+    Ok(match books.state(ask.month, ask.zone) {
+        State::Closed(closed) if basis == Basis::Posted => periods.kept(closed, &question, form, make).await?,
+        _ => make.await?,
+    })
+}
+
+fn chargeback_in(report: &Report, format: ReportFormat) -> anyhow::Result<Vec<u8>> {
+    Ok(match format {
         ReportFormat::Table => report.table().into_bytes(),
         ReportFormat::Json => pretty(&report.json())?,
         ReportFormat::Csv => report.whole_grid().csv().into_bytes(),
@@ -60,10 +110,11 @@ pub async fn report_chargeback(options: StoreOptions, ask: Ask, output: ReportOu
             about.splice(0..0, warnings);
             let mut lines = report.line_grid();
             lines.rows.extend(report.total_grid().rows);
-            xlsx(&about, &lines)?
+            let corrections = report.correction_grid();
+            let sheets = [("Figures", &lines), ("Corrections", &corrections)];
+            workbook(&about, sheets.get(..1 + usize::from(!corrections.rows.is_empty())).unwrap_or(&sheets))?
         }
-    };
-    output.write(&bytes)
+    })
 }
 
 /// Writes why a month differs from another.
@@ -77,7 +128,7 @@ pub async fn report_variance(
     output: ReportOutput,
 ) -> anyhow::Result<()> {
     output.check()?;
-    let (engine, view, _) = open(&options).await?;
+    let Opened { engine, view, .. } = open(&options).await?;
     let report = variance(&engine, &view, ask, against).await?;
     let bytes = match output.format {
         ReportFormat::Table => report.table().into_bytes(),
@@ -93,13 +144,26 @@ pub async fn report_variance(
     output.write(&bytes)
 }
 
-async fn open(options: &StoreOptions) -> anyhow::Result<(Engine, View, rules::InForce)> {
+/// A store at one moment.
+pub(super) struct Opened {
+    pub store: Store,
+    pub engine: Engine,
+    pub view: View,
+    pub in_force: rules::InForce,
+}
+
+pub(super) async fn open(options: &StoreOptions) -> anyhow::Result<Opened> {
     let store = existing_store(&options.data).await?;
     let in_force = rules::in_force(&store, &options.said).await?;
     let view = load_view(&store, &in_force.rules, SystemClock.now()).await?;
     // Nobody else waits, and a month may have many users.
-    let limits = Limits { rows: 1_000_000, time: Duration::from_secs(600), ..Limits::default() };
-    Ok((Engine::new(limits, in_force.rules.clone())?, view, in_force))
+    let limits = Limits { rows: 1_000_000, time: Duration::from_secs(600), answer_bytes: 1 << 30, ..Limits::default() };
+    Ok(Opened { engine: Engine::new(limits, in_force.rules.clone())?, store, view, in_force })
+}
+
+/// The months of a store.
+pub(super) fn periods_of(store: &Store, engine: &Engine) -> Periods {
+    Periods::new(store.clone(), engine.clone(), Arc::new(rules::terms_of))
 }
 
 fn pretty(value: &serde_json::Value) -> anyhow::Result<Vec<u8>> {

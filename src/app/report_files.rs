@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArr
 use arrow::datatypes::{Field, Schema};
 use parquet::arrow::ArrowWriter;
 use rust_decimal::prelude::ToPrimitive;
-use rust_xlsxwriter::{Format, Workbook};
+use rust_xlsxwriter::{Format, Workbook, Worksheet};
 
 use crate::finance::grid::{Cell, Grid, Kind};
 use crate::model::{MONEY_PRECISION, MONEY_SCALE, Money};
@@ -15,9 +15,14 @@ use crate::model::{MONEY_PRECISION, MONEY_SCALE, Money};
 /// Digits that a spreadsheet keeps of a number: it has only floats.
 const SPREADSHEET_DIGITS: usize = 15;
 
-/// A workbook of two sheets: what to know first, then the figures. Amounts are numbers; an exact cost that a spreadsheet
-/// would cut is text.
+/// A workbook of two sheets: what to know first, then the figures.
 pub fn xlsx(about: &[(String, String)], grid: &Grid) -> anyhow::Result<Vec<u8>> {
+    workbook(about, &[("Figures", grid)])
+}
+
+/// A workbook: a sheet with what to know first, then one for each grid. Amounts are numbers; an exact cost that a spreadsheet
+/// would cut is text.
+pub fn workbook(about: &[(String, String)], grids: &[(&str, &Grid)]) -> anyhow::Result<Vec<u8>> {
     let mut book = Workbook::new();
     let (bold, text) = (Format::new().set_bold(), Format::new().set_num_format("@"));
     let first = book.add_worksheet().set_name("Read first")?;
@@ -25,10 +30,16 @@ pub fn xlsx(about: &[(String, String)], grid: &Grid) -> anyhow::Result<Vec<u8>> 
     for (row, (name, value)) in (0_u32..).zip(about) {
         first.write_string_with_format(row, 0, name, &bold)?.write_string(row, 1, value)?;
     }
-    let sheet = book.add_worksheet().set_name("Figures")?;
+    for (name, grid) in grids {
+        figures(book.add_worksheet().set_name(*name)?, grid, &bold, &text)?;
+    }
+    book.save_to_buffer().context("the workbook can't be made")
+}
+
+fn figures(sheet: &mut Worksheet, grid: &Grid, bold: &Format, text: &Format) -> anyhow::Result<()> {
     sheet.set_freeze_panes(1, 0)?;
     for (at, (name, _)) in (0_u16..).zip(&grid.columns) {
-        sheet.write_string_with_format(0, at, name, &bold)?.set_column_width(at, 20)?;
+        sheet.write_string_with_format(0, at, name, bold)?.set_column_width(at, 20)?;
     }
     for (row, cells) in (1_u32..).zip(&grid.rows) {
         for (at, cell) in (0_u16..).zip(cells) {
@@ -37,11 +48,15 @@ pub fn xlsx(about: &[(String, String)], grid: &Grid) -> anyhow::Result<Vec<u8>> 
                 Cell::Text(value) => {
                     sheet.write_string(row, at, value)?;
                 }
-                Cell::Count(count) => {
-                    let shown = count.to_string();
-                    match count.to_f64().filter(|_| shown.len() <= SPREADSHEET_DIGITS) {
+                Cell::Count(_) | Cell::Change(_) => {
+                    let shown = match cell {
+                        Cell::Count(count) => count.to_string(),
+                        Cell::Change(change) => change.to_string(),
+                        _ => String::new(),
+                    };
+                    match shown.parse::<f64>().ok().filter(|_| shown.len() <= SPREADSHEET_DIGITS) {
                         Some(number) => sheet.write_number(row, at, number)?,
-                        None => sheet.write_string_with_format(row, at, &shown, &text)?,
+                        None => sheet.write_string_with_format(row, at, &shown, text)?,
                     };
                 }
                 Cell::Money(amount) => {
@@ -54,13 +69,13 @@ pub fn xlsx(about: &[(String, String)], grid: &Grid) -> anyhow::Result<Vec<u8>> 
                             let format = Format::new().set_num_format(format!("#,##0{places}"));
                             sheet.write_number_with_format(row, at, number, &format)?
                         }
-                        None => sheet.write_string_with_format(row, at, &shown, &text)?,
+                        None => sheet.write_string_with_format(row, at, &shown, text)?,
                     };
                 }
             }
         }
     }
-    book.save_to_buffer().context("the workbook can't be made")
+    Ok(())
 }
 
 /// One Parquet file; money is an exact decimal.
@@ -76,6 +91,7 @@ pub fn parquet(grid: &Grid) -> anyhow::Result<Vec<u8>> {
             }))),
             Kind::Count => Arc::new(Int64Array::from_iter(cells.map(|cell| match cell {
                 Cell::Count(count) => i64::try_from(*count).ok(),
+                Cell::Change(change) => Some(*change),
                 _ => None,
             }))),
             Kind::Money => {

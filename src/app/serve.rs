@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 use super::receivers::{Bound, Prepared};
+use super::report::periods_of;
 use super::{demo, rules};
 use crate::clock::{Clock, SystemClock};
 use crate::collect::otlp_server::{Gate, Limits as ReceiverLimits};
@@ -77,6 +78,7 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
 
     let state = ApiState {
         view: meter.view(),
+        periods: periods_of(&store, &engine),
         engine,
         terms,
         clock: Arc::clone(&clock),

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod attribute;
+mod close;
 mod prices;
 mod report;
 mod store;
@@ -50,6 +51,13 @@ enum Command {
     /// A month in money: who pays what, and why it differs from another month.
     #[command(subcommand)]
     Report(report::Report),
+    /// Close a month: its reports stay as they are from then on, and what changes of it is posted as corrections.
+    Close(close::Close),
+    /// Open the latest closed month again.
+    Reopen(close::Reopen),
+    /// The closed months: list them, look whether they are as they were.
+    #[command(subcommand)]
+    Periods(close::Periods),
     /// Prices: check files, show how a price comes about, compare versions.
     #[command(subcommand)]
     Prices(prices::Prices),
@@ -185,6 +193,9 @@ impl Cli {
             Command::Sql(sql) => sql.run().await,
             Command::Explain(explain) => explain.run().await,
             Command::Report(report) => report.run().await,
+            Command::Close(close) => close.run().await,
+            Command::Reopen(reopen) => reopen.run().await,
+            Command::Periods(periods) => periods.run().await,
             Command::Prices(prices) => prices.run().await,
             Command::Attribute(attribute) => attribute.run().await,
             Command::Journal(journal) => journal.run().await,

@@ -8,6 +8,7 @@ use super::store::Place;
 use crate::app::{self, ReportFormat, ReportOutput};
 use crate::finance::ask::{Ask, AskError};
 use crate::finance::calendar::Month;
+use crate::periods::Basis;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Report {
@@ -21,6 +22,9 @@ pub(super) enum Report {
         /// Currency of the amounts (ISO 4217) [default: `currency` of [prices], else that of each price]
         #[arg(long)]
         currency: Option<String>,
+        /// Of a closed month what the ledger says today, not what was closed; of an open one without corrections.
+        #[arg(long)]
+        restated: bool,
         #[command(flatten)]
         output: Output,
         #[command(flatten)]
@@ -102,9 +106,10 @@ impl Question {
 impl Report {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         match self {
-            Self::Chargeback { question, currency, output, place } => {
+            Self::Chargeback { question, currency, restated, output, place } => {
                 let ask = question.ask(currency.as_deref())?;
-                app::report_chargeback(place.read()?.0, ask, output.into()).await
+                let basis = if restated { Basis::Restated } else { Basis::Posted };
+                app::report_chargeback(place.read()?.0, ask, basis, output.into()).await
             }
             Self::Variance { question, against, output, place } => {
                 let ask = question.ask(None)?;

@@ -152,6 +152,14 @@ impl Ask {
         Self { month, ..self.clone() }
     }
 
+    /// The question as one line of text, the same for the same question.
+    #[must_use]
+    pub fn question(&self) -> String {
+        let by: Vec<&str> = self.by.iter().map(|column| column.0).collect();
+        let currency = self.currency.as_deref().unwrap_or("default");
+        format!("chargeback month={} tz={} by={} currency={currency}", self.month, self.zone, by.join(","))
+    }
+
     /// The sums of the ledger for each group and currency.
     #[must_use]
     pub fn lines_sql(&self) -> String {

@@ -5,11 +5,16 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Datelike, Duration, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
 use chrono_tz::{TZ_VARIANTS, Tz};
+use serde::{Deserialize, Serialize};
 
 use crate::model::{Interval, MINUTE_US, Timestamp};
 
+/// Version of the IANA database that months are computed with.
+pub const CALENDAR: &str = chrono_tz::IANA_TZDB_VERSION;
+
 /// A time zone of the IANA database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Zone(Tz);
 
 /// What is wrong with a month or a zone, with what to write instead.
@@ -24,7 +29,8 @@ pub enum CalendarError {
 }
 
 /// A calendar month.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Month {
     year: i32,
     month: u32,
@@ -141,6 +147,32 @@ impl FromStr for Month {
             return Err(wrong());
         }
         Ok(Self { year, month })
+    }
+}
+
+impl TryFrom<String> for Zone {
+    type Error = CalendarError;
+    fn try_from(text: String) -> Result<Self, CalendarError> {
+        text.parse()
+    }
+}
+
+impl From<Zone> for String {
+    fn from(zone: Zone) -> Self {
+        zone.to_string()
+    }
+}
+
+impl TryFrom<String> for Month {
+    type Error = CalendarError;
+    fn try_from(text: String) -> Result<Self, CalendarError> {
+        text.parse()
+    }
+}
+
+impl From<Month> for String {
+    fn from(month: Month) -> Self {
+        month.to_string()
     }
 }
 

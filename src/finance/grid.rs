@@ -24,6 +24,8 @@ pub enum Cell {
     Text(String),
     /// A whole number.
     Count(u64),
+    /// A difference of whole numbers.
+    Change(i64),
     /// An exact decimal, with the digits it is shown with.
     Money(Decimal),
 }
@@ -46,6 +48,7 @@ impl Cell {
             Self::None => String::new(),
             Self::Text(text) => plain(text),
             Self::Count(count) => count.to_string(),
+            Self::Change(change) => change.to_string(),
             Self::Money(amount) => amount.to_string(),
         }
     }
@@ -90,6 +93,7 @@ impl Grid {
             Cell::None => Value::Null,
             Cell::Text(text) => json!(text),
             Cell::Count(count) => json!(count),
+            Cell::Change(change) => json!(change),
             Cell::Money(amount) => json!(amount.to_string()),
         };
         let object = |row: &Vec<Cell>| {

@@ -9,6 +9,7 @@ pub mod chargeback;
 pub mod focus;
 pub mod forecast;
 pub mod grid;
+pub mod period;
 mod terms;
 pub mod variance;
 

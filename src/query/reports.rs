@@ -33,7 +33,26 @@ pub enum ReportFailure {
     TooMany,
 }
 
-/// Chargeback for a month. `complete_to` says how far followed sources are, where a server follows them.
+/// What is known beside the calls.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// How far followed sources are complete, where a server follows them.
+    pub complete_to: BTreeMap<String, Option<String>>,
+    /// When the report is made.
+    pub now: Timestamp,
+    /// What sources had delivered and what could not be read, when the month was closed; else the store is asked.
+    pub closed: Option<(Vec<SourceSeen>, Vec<(String, u64)>)>,
+}
+
+/// The sums of a question's groups.
+///
+/// # Errors
+/// The question can't be answered.
+pub async fn summed_lines(engine: &Engine, view: &View, ask: &Ask) -> Result<Vec<Summed>, ReportFailure> {
+    rows(engine, view, &ask.lines_sql(), |row| summed(row, ask.by.len())).await
+}
+
+/// Chargeback for a month.
 ///
 /// # Errors
 /// The question can't be answered.
@@ -42,11 +61,9 @@ pub async fn chargeback(
     view: &View,
     ask: Ask,
     terms: &Terms,
-    complete_to: BTreeMap<String, Option<String>>,
-    now: Timestamp,
+    known: Known,
 ) -> Result<Report, ReportFailure> {
-    let keys = ask.by.len();
-    let lines = rows(engine, view, &ask.lines_sql(), |row| summed(row, keys)).await?;
+    let lines = summed_lines(engine, view, &ask).await?;
     let ledger = rows(engine, view, &ask.ledger_sql(), |row| summed(row, 0)).await?;
     let gaps = rows(engine, view, &ask.gaps_sql(), |row| {
         Some(Gap {
@@ -59,12 +76,19 @@ pub async fn chargeback(
         })
     })
     .await?;
-    let sources = rows(engine, view, &ask.sources_sql(), |row| {
-        let (last_event, last_read) = (row.instant(2)?, row.instant(3)?);
-        Some(SourceSeen { source: row.text(0)?, records: row.count(1), last_event, last_read })
-    })
-    .await?;
-    let set_aside = rows(engine, view, &ask.set_aside_sql(), |row| Some((row.text(0)?, row.count(1)))).await?;
+    let Known { complete_to, now, closed } = known;
+    let (sources, set_aside) = match closed {
+        Some(closed) => closed,
+        None => {
+            let seen = |row: &Row<'_>| {
+                let (last_event, last_read) = (row.instant(2)?, row.instant(3)?);
+                Some(SourceSeen { source: row.text(0)?, records: row.count(1), last_event, last_read })
+            };
+            let sources = rows(engine, view, &ask.sources_sql(), seen).await?;
+            let set_aside = |row: &Row<'_>| Some((row.text(0)?, row.count(1)));
+            (sources, rows(engine, view, &ask.set_aside_sql(), set_aside).await?)
+        }
+    };
     Ok(Report::new(ask, terms, Inputs { lines, ledger, gaps, sources, set_aside, complete_to, now })?)
 }
 
@@ -111,6 +135,22 @@ fn summed(row: &Row<'_>, keys: usize) -> Option<Summed> {
     Some(Summed { keys: (0..keys).map(|at| row.text(at)).collect(), currency: row.text(keys), figures })
 }
 
+/// A row of an answer, by the places of its columns.
+pub type ReportRow<'a> = Row<'a>;
+
+/// All rows of a statement, read one by one.
+///
+/// # Errors
+/// The statement fails, has more rows than an answer may have, or a row can't be read.
+pub async fn report_rows<T>(
+    engine: &Engine,
+    view: &View,
+    sql: &str,
+    read: impl Fn(&Row<'_>) -> Option<T>,
+) -> Result<Vec<T>, ReportFailure> {
+    rows(engine, view, sql, read).await
+}
+
 /// All rows of a statement; a row that can't be read fails the report, and none is ever left out.
 async fn rows<T>(
     engine: &Engine,
@@ -144,7 +184,8 @@ fn plain(batch: &RecordBatch) -> Result<Vec<ArrayRef>, QueryError> {
     columns.collect()
 }
 
-struct Row<'a> {
+/// A row of an answer.
+pub struct Row<'a> {
     columns: &'a [ArrayRef],
     at: usize,
 }
@@ -154,21 +195,29 @@ impl Row<'_> {
         self.columns.get(column).filter(|column| column.is_valid(self.at))
     }
 
-    fn text(&self, column: usize) -> Option<String> {
+    /// A text.
+    #[must_use]
+    pub fn text(&self, column: usize) -> Option<String> {
         Some(self.valid(column)?.as_string_opt::<i32>()?.value(self.at).to_owned())
     }
 
-    fn count(&self, column: usize) -> u64 {
+    /// A whole number; 0 where there is none.
+    #[must_use]
+    pub fn count(&self, column: usize) -> u64 {
         let value = self.valid(column).and_then(|column| column.as_primitive_opt::<Int64Type>());
         value.and_then(|values| u64::try_from(values.value(self.at)).ok()).unwrap_or_default()
     }
 
-    fn instant(&self, column: usize) -> Option<Timestamp> {
+    /// An instant.
+    #[must_use]
+    pub fn instant(&self, column: usize) -> Option<Timestamp> {
         let values = self.valid(column)?.as_primitive_opt::<TimestampMicrosecondType>()?;
         Some(Timestamp(values.value(self.at)))
     }
 
-    fn money(&self, column: usize) -> Option<Decimal> {
+    /// An amount.
+    #[must_use]
+    pub fn money(&self, column: usize) -> Option<Decimal> {
         let values = self.valid(column)?.as_primitive_opt::<Decimal128Type>()?;
         Some(Money::from_stored(values.value(self.at))?.0.normalize())
     }

@@ -25,6 +25,13 @@ impl ApiError {
         Self { status, code, message: message.into(), hint: None }
     }
 
+    /// Our fault: the log says what, the client does not need to know.
+    pub fn internal(source: &(dyn std::error::Error + 'static)) -> Self {
+        error!(error = source, "a request failed inside");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request failed inside")
+            .hint("the log of polymeter says why")
+    }
+
     /// Adds what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

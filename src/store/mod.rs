@@ -108,6 +108,17 @@ impl Store {
         self.url.join(&format!("{name}/")).map_err(|_| StoreError::Malformed { text: name.to_owned() })
     }
 
+    /// A folder of the location as a location of its own.
+    ///
+    /// # Errors
+    /// The name can't be part of a URL, or the folder can't be made.
+    pub fn within(&self, folder: &str) -> Result<Self, StoreError> {
+        let url = self.make_folder(folder)?;
+        let local = self.local.as_ref();
+        let local = local.map(|local| Local { dir: local.dir.join(folder), objects: Arc::clone(&local.objects) });
+        Ok(Self { objects: Arc::clone(&self.objects), root: self.path(folder), url, local })
+    }
+
     /// The bytes of a small object, if it is there.
     ///
     /// # Errors
@@ -127,11 +138,41 @@ impl Store {
     /// The store fails.
     pub async fn keep(&self, name: &str, bytes: Vec<u8>, replace: bool) -> Result<(), StoreError> {
         let mode = if replace { PutMode::Overwrite } else { PutMode::Create };
+        self.put(name, bytes, mode).await.map(|_| ())
+    }
+
+    /// Creates a small object; false if one is there already, which stays.
+    ///
+    /// # Errors
+    /// The store fails; the object may be there nevertheless.
+    pub async fn create(&self, name: &str, bytes: Vec<u8>) -> Result<bool, StoreError> {
+        self.put(name, bytes, PutMode::Create).await
+    }
+
+    async fn put(&self, name: &str, bytes: Vec<u8>, mode: PutMode) -> Result<bool, StoreError> {
         let options = PutOptions { mode, ..PutOptions::default() };
         match self.objects.put_opts(&self.path(name), bytes.into(), options).await {
-            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
             Err(source) => Err(StoreError::Object { object: name.to_owned(), source }),
         }
+    }
+
+    /// Every object below a folder, by its path there, with its length; in the order of the paths.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn below(&self, folder: &str) -> Result<Vec<(String, u64)>, StoreError> {
+        let failed = |source| StoreError::Object { object: folder.to_owned(), source };
+        let root = self.path(folder);
+        let metas: Vec<_> = self.objects.list(Some(&root)).try_collect().await.map_err(failed)?;
+        let relative = |meta: &object_store::ObjectMeta| {
+            let parts = meta.location.prefix_match(&root)?;
+            Some((parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/"), meta.size))
+        };
+        let mut all: Vec<(String, u64)> = metas.iter().filter_map(relative).collect();
+        all.sort();
+        Ok(all)
     }
 
     /// The names of the objects in a folder, relative to the location.

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::harness::files_below;
 
 /// A module may import those of lower ranks, never its neighbours.
-const RANKS: [&[&str]; 11] = [
+const RANKS: [&[&str]; 12] = [
     &["model"],
     &["clock", "telemetry", "store", "sheet"],
     &["columns"],
@@ -15,6 +15,7 @@ const RANKS: [&[&str]; 11] = [
     &["sources", "demo", "settle", "journal", "ledger"],
     &["finance"],
     &["query", "pipeline"],
+    &["periods"],
     &["serve"],
     &["config"],
     &["app"],
@@ -22,7 +23,7 @@ const RANKS: [&[&str]; 11] = [
 ];
 
 /// Modules that may import even less than their rank allows.
-const ONLY: [(&str, &[&str]); 11] = [
+const ONLY: [(&str, &[&str]); 12] = [
     ("sheet", &["model"]),
     ("catalog", &["model"]),
     ("attribution", &["model", "sheet"]),
@@ -33,7 +34,9 @@ const ONLY: [(&str, &[&str]); 11] = [
     ("finance", &["model", "sheet", "catalog", "attribution", "pricing"]),
     // Functions and views are told in the words of the catalogue, the price book and the tables.
     ("query", &["model", "telemetry", "ledger", "columns", "settle", "catalog", "pricing", "finance"]),
-    ("serve", &["model", "clock", "telemetry", "ledger", "query", "finance"]),
+    // The journal's type of marks.
+    ("periods", &["model", "store", "columns", "journal", "ledger", "finance", "query"]),
+    ("serve", &["model", "clock", "telemetry", "ledger", "query", "finance", "periods"]),
     ("delta", &["model", "clock", "telemetry", "store"]),
 ];
 

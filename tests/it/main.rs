@@ -17,6 +17,7 @@ mod architecture;
 mod bad_input;
 mod canary;
 mod cli;
+mod close;
 mod crash;
 mod damage;
 mod demo;

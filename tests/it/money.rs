@@ -7,20 +7,20 @@ use crate::harness::{Finished, Place};
 use crate::ops::{told, works};
 use crate::records::{bedrock, lines};
 
-const PRICES: &str = "platform,model,scope,unit,amount,per,currency,valid_from,source\n\
+pub const PRICES: &str = "platform,model,scope,unit,amount,per,currency,valid_from,source\n\
     aws.bedrock,claude-sonnet-4-5,*,input,3.30,1M,USD,2026-01-01,own list\n\
     aws.bedrock,claude-sonnet-4-5,*,output,16.50,1M,USD,2026-01-01,own list\n";
-const CONTRACTS: &str = "source = 'EDP 17'\n[[contract]]\ncontract_id = 'EDP'\nplatform = 'aws.bedrock'\n\
+pub const CONTRACTS: &str = "source = 'EDP 17'\n[[contract]]\ncontract_id = 'EDP'\nplatform = 'aws.bedrock'\n\
     account = '1111*'\nfactor = 0.9\nvalid_from = 2026-01-01\n\
     [[exchange]]\nfrom = 'USD'\nto = 'EUR'\nrate = 0.92\nvalid_from = 2026-03-01\nvalid_to = 2026-04-01\nsource = 'ECB, March'\n";
-const RULES: &str = "[[rule]]\nrule_id = 'payments'\nwhen = { principal = 'checkout-*' }\n\
+pub const RULES: &str = "[[rule]]\nrule_id = 'payments'\nwhen = { principal = 'checkout-*' }\n\
     set = { team = 'payments', cost_center = '4711' }\n\
     [[rule]]\nrule_id = 'search'\nwhen = { principal = 'search-*' }\nset = { team = 'search' }\n\
     [[rule]]\nrule_id = 'old'\nwhen = { principal = '*' }\nset = { team = 'old' }\nvalid_to = 2026-01-01\n";
 const CONFIG: &str = "[prices]\nfiles = ['prices.csv', 'contracts.toml']\n[attribution]\nfiles = ['rules.toml']\n";
 
 /// 90 calls of three principals, one of which no rule knows; the first and the last are of other months in Berlin.
-fn record(n: u64) -> Value {
+pub fn record(n: u64) -> Value {
     let mut record = bedrock(40, n);
     let role = ["checkout-api", "search-web", "stranger"][usize::try_from(n % 3).unwrap()];
     record["identity"]["arn"] = json!(format!("arn:aws:sts::111122223333:assumed-role/{role}/i-0a1b2c"));
@@ -33,28 +33,28 @@ fn record(n: u64) -> Value {
 }
 
 /// Cost of a call in units of 10^-12, computed without the program.
-fn cost(n: u64) -> u64 {
+pub fn cost(n: u64) -> u64 {
     ((100 + n % 11) * 3_300_000 + (20 + n % 3) * 16_500_000) / 10 * 9
 }
 
-fn exact(units: u64) -> String {
+pub fn exact(units: u64) -> String {
     let text = format!("{}.{:012}", units / 1_000_000_000_000, units % 1_000_000_000_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-fn files(place: &Place) -> String {
+pub fn files(place: &Place) -> String {
     for (name, text) in [("prices.csv", PRICES), ("contracts.toml", CONTRACTS), ("rules.toml", RULES)] {
         place.file(name, text);
     }
     place.file("polymeter.toml", CONFIG)
 }
 
-fn import(place: &Place, config: &str) -> Finished {
+pub fn import(place: &Place, config: &str) -> Finished {
     let log = place.file("log.json", lines((0..90).map(record)));
     place.run(&["import", "bedrock", &log, "--config", config, "--data", &place.data()])
 }
 
-fn filled() -> (Place, String) {
+pub fn filled() -> (Place, String) {
     let place = Place::new();
     let config = files(&place);
     let done = import(&place, &config);
@@ -62,7 +62,7 @@ fn filled() -> (Place, String) {
     (place, config)
 }
 
-const BERLIN: [&str; 8] = ["report", "chargeback", "--month", "2026-03", "--tz", "Europe/Berlin", "--by", "team"];
+pub const BERLIN: [&str; 8] = ["report", "chargeback", "--month", "2026-03", "--tz", "Europe/Berlin", "--by", "team"];
 
 #[test]
 fn a_month_is_billed_from_the_files_of_finance() {

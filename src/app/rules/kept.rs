@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::listed;
 use crate::config::{Compiled, Recorded, RuleText, Said, compile};
+use crate::finance::Terms;
 use crate::model::Timestamp;
 use crate::sheet::{Problem, canonical_line, content_hash};
 use crate::store::Store;
@@ -72,6 +73,17 @@ impl Version {
         let before: HashMap<String, Timestamp> =
             before.flat_map(|(at, rows)| rows.iter().map(move |row| (row.clone(), at))).collect();
         compile(&self.prices, &self.attribution, self.currency.as_deref(), &Recorded { now, before, unplaced: false })
+    }
+
+    /// What reports need of it.
+    pub fn terms(&self, compiled: &Compiled) -> Terms {
+        Terms {
+            version: self.version.clone(),
+            prices_version: compiled.prices.book.version(),
+            exchange: compiled.prices.exchange.clone(),
+            splits: compiled.rules.splits.clone(),
+            currency: self.currency.clone(),
+        }
     }
 
     fn now(&self) -> Timestamp {
@@ -145,6 +157,13 @@ async fn in_force(store: &Store) -> anyhow::Result<Version> {
     let principals = principals.context("principals.json of the store is damaged")?.unwrap_or_default();
     let version = Version { principals, ..Version::default() };
     Ok(Version { version: version.hash(), ..version })
+}
+
+/// What reports need of texts that a close keeps.
+pub fn terms_of(bytes: &[u8]) -> Result<Terms, String> {
+    let version: Version = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let compiled = version.compile().map_err(|problems| listed(&problems))?;
+    Ok(version.terms(&compiled))
 }
 
 /// What is said, without a store.

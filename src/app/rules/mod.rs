@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use object_store::{ObjectStoreExt, PutPayload};
 
 use kept::Version;
-pub use kept::{keep, keep_version, version};
+pub use kept::{keep, keep_version, terms_of, version};
 
 use super::{StoreOptions, existing_store};
 use crate::attribution::Attribution;
@@ -62,13 +62,7 @@ fn compiled(version: Version, demo: bool) -> anyhow::Result<InForce> {
             principals.entry(principal.name.to_owned()).or_insert_with(|| principal.team.to_owned());
         }
     }
-    let terms = Terms {
-        version: version.version.clone(),
-        prices_version: compiled.prices.book.version(),
-        exchange: compiled.prices.exchange,
-        splits: compiled.rules.splits,
-        currency: version.currency.clone(),
-    };
+    let terms = version.terms(&compiled);
     let rules = Rules {
         catalog: Catalog::bundled().context("the bundled model catalogue is damaged")?,
         attribution: Attribution::new(principals).with_rules(compiled.rules.rules),

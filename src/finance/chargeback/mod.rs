@@ -11,12 +11,14 @@
 //!   what arrives.
 //! - What nobody is named for is `(unattributed)`. What has no price has no cost and is never 0.
 
+mod corrections;
 mod report;
 mod show;
 #[cfg(test)]
 mod tests;
 mod warn;
 
+pub use corrections::{Corrected, Correction};
 pub use report::{Inputs, Line, Moved, Report, ReportError, Total};
 pub use warn::Warning;
 

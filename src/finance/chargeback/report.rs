@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 
 use super::warn::{self, Warning};
-use super::{Figures, Gap, SourceSeen, Summed, exact_sum};
+use super::{Correction, Figures, Gap, SourceSeen, Summed, exact_sum};
 use crate::attribution::{Field, Measures, SplitLine, split_shared};
 use crate::finance::Terms;
 use crate::finance::ask::Ask;
@@ -125,6 +125,14 @@ pub struct Report {
     pub shared: Vec<Moved>,
     /// What each source delivered.
     pub sources: Vec<SourceSeen>,
+    /// Records that could not be read, by source.
+    pub set_aside: Vec<(String, u64)>,
+    /// Corrections of closed months that are posted in this one.
+    pub corrections: Vec<Correction>,
+    /// The sum of their amounts, by currency.
+    pub correction_totals: BTreeMap<String, Decimal>,
+    /// Who closed the month and when, where these are its closed figures.
+    pub closed: Option<String>,
 }
 
 /// Fraction digits of the smallest unit of a currency.
@@ -178,6 +186,10 @@ impl Report {
             exchange,
             shared,
             sources: inputs.sources,
+            set_aside: inputs.set_aside,
+            corrections: Vec::new(),
+            correction_totals: BTreeMap::new(),
+            closed: None,
             ask,
         })
     }

@@ -104,6 +104,24 @@ impl Report {
                 grid.rows.push(row);
             }
         }
+        let corrections = self.correction_grid();
+        for (line, cells) in self.corrections.iter().zip(corrections.rows) {
+            let mut row = vec![Cell::None; width];
+            // The same names stand in both grids.
+            let mut put = |name: &str, cell: Cell| {
+                let at = grid.columns.iter().position(|(column, _)| column == name);
+                if let Some(own) = at.and_then(|at| row.get_mut(at)) {
+                    *own = cell;
+                }
+            };
+            for (cell, (name, _)) in cells.into_iter().zip(&corrections.columns) {
+                put(name, cell);
+            }
+            put("kind", text("correction"));
+            put("amount_currency", unit(line.currency.as_deref().map(text).as_ref()));
+            put("note", Cell::Text(format!("{} of {}", line.reason.as_str(), line.of)));
+            grid.rows.push(row);
+        }
         for moved in &self.shared {
             let at = self.ask.by.iter().position(|column| column.field() == Some(moved.field)).unwrap_or(0);
             for part in &moved.parts {
@@ -139,6 +157,7 @@ impl Report {
             ("rules_version", self.rules_version.clone()),
             ("prices_version", self.prices_version.clone()),
         ];
+        facts.extend(self.closed.iter().map(|closed| ("closed", closed.clone())));
         facts.extend(self.exchange.iter().map(|rate| ("exchange", told(rate))));
         let rounding = "amounts are rounded once, half to even, and handed out by largest remainder; cost is exact";
         facts.push(("rounding", rounding.to_owned()));
@@ -180,6 +199,7 @@ impl Report {
             charged.rows.push(vec![Cell::Text("TOTAL".to_owned()), Cell::Money(moved.charged.values().sum())]);
             text.push_str(&charged.table(1));
         }
+        text.push_str(&self.told_corrections());
         text.push('\n');
         for (name, value) in self.facts() {
             text.push_str(&format!("{name}: {}\n", plain(&value)));
@@ -236,6 +256,8 @@ impl Report {
                 "valid_from": rate.valid_from.map(|at| at.to_string()), "valid_to": rate.valid_to.map(|at| at.to_string()),
             })).collect::<Vec<_>>(),
             "shared": self.shared.iter().map(shared).collect::<Vec<_>>(),
+            "closed": self.closed,
+            "corrections": self.corrections_json(),
             "sources": self.sources.iter().map(|seen| json!({
                 "source": seen.source, "records": seen.records,
                 "last_event": seen.last_event.to_string(), "last_read": seen.last_read.to_string(),

@@ -1,0 +1,111 @@
+//! Closed months of a store: their log, their copied rows, the reports that were made of them, and what changed since.
+//!
+//! ```text
+//! periods/log/000001.json              one entry for each close and reopening, created once, never changed
+//! periods/2026-10-<unique>/calls/      the month's calls: a Delta table of its own
+//!                          late_data/before/calls/  after/calls/   what was corrected of earlier months, as posted, as it is
+//!                          price_change/…  mapping_fix/…
+//!                          rules.json          the texts of prices and rules
+//!                          reports/<question>.<form>    each report as it was made first
+//! ```
+//!
+//! The entry in the log is the close: what lies in a folder that no entry names is left over from a close that did not end.
+//! Nothing else in the store is needed to make a report of a closed month again, so merging files, retention and the
+//! removal of old files can't break one.
+
+mod changes;
+mod close;
+mod kept;
+mod log;
+mod report;
+mod rows;
+
+use std::sync::Arc;
+
+pub use changes::Changes;
+pub use close::{CloseRequest, Progress};
+pub use kept::{KeptReport, Verdict};
+pub use report::{Basis, Moment};
+
+use crate::finance::Terms;
+use crate::finance::chargeback::ReportError;
+use crate::finance::period::{Books, CloseError};
+use crate::ledger::LedgerError;
+use crate::query::{Engine, QueryError, ReportFailure};
+use crate::store::{Store, StoreError};
+
+/// Reads the texts of prices and rules that a close keeps.
+pub type TermsOf = Arc<dyn Fn(&[u8]) -> Result<Terms, String> + Send + Sync>;
+
+/// The months of a store.
+#[derive(Clone)]
+pub struct Periods {
+    store: Store,
+    engine: Engine,
+    terms_of: TermsOf,
+}
+
+/// Why nothing can be said or done about a month.
+#[derive(Debug, thiserror::Error)]
+pub enum PeriodError {
+    /// It may not be closed or opened.
+    #[error(transparent)]
+    Close(#[from] CloseError),
+    /// There is no report.
+    #[error(transparent)]
+    Report(#[from] ReportFailure),
+    /// The tables.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The objects beside them.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another process closed or reopened a month meanwhile.
+    #[error("another process closed or reopened a month at the same moment; look at `polymeter periods` and try again")]
+    Overtaken,
+    /// More changed than is posted as corrections.
+    #[error(
+        "{0} calls of closed months changed, which is more than is posted as corrections; open the latest month again with \
+         `polymeter reopen`, and close it anew"
+    )]
+    TooMuchChanged(u64),
+    /// What a close kept was changed or is not there.
+    #[error("{object} is damaged: {detail}; a closed month is never made of other data")]
+    Damaged {
+        /// Which object.
+        object: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A report can't be written in its form.
+    #[error("the report can't be written")]
+    Form(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<QueryError> for PeriodError {
+    fn from(error: QueryError) -> Self {
+        Self::Report(error.into())
+    }
+}
+
+impl From<ReportError> for PeriodError {
+    fn from(error: ReportError) -> Self {
+        Self::Report(error.into())
+    }
+}
+
+impl Periods {
+    /// The months of a store, asked with this engine.
+    #[must_use]
+    pub const fn new(store: Store, engine: Engine, terms_of: TermsOf) -> Self {
+        Self { store, engine, terms_of }
+    }
+
+    /// Which months are closed.
+    ///
+    /// # Errors
+    /// The log can't be read.
+    pub async fn books(&self) -> Result<Books, PeriodError> {
+        Ok(Books::new(log::read(&self.store).await?))
+    }
+}

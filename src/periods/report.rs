@@ -1,0 +1,109 @@
+//! A month's chargeback as it was closed, or as it is with the corrections that are posted in it.
+
+use std::collections::BTreeMap;
+
+use super::{PeriodError, Periods};
+use crate::finance::Terms;
+use crate::finance::ask::Ask;
+use crate::finance::chargeback::{Report, Warning};
+use crate::finance::period::{Closed, State};
+use crate::ledger::View;
+use crate::model::Timestamp;
+use crate::query::{Known, chargeback};
+
+/// What of a month is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Basis {
+    /// Its closed figures if it is closed; else the ledger, and the corrections that are posted in it.
+    #[default]
+    Posted,
+    /// What the ledger says today, whatever is closed.
+    Restated,
+}
+
+/// One moment to report from.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'a> {
+    /// The ledger.
+    pub live: &'a View,
+    /// What holds for reports.
+    pub terms: &'a Terms,
+    /// How far followed sources are complete, where a server follows them.
+    pub complete_to: &'a BTreeMap<String, Option<String>>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl Periods {
+    /// Who pays what for a month.
+    ///
+    /// # Errors
+    /// The question can't be answered.
+    pub async fn chargeback(&self, ask: Ask, basis: Basis, moment: Moment<'_>) -> Result<Report, PeriodError> {
+        let books = self.books().await?;
+        let state = if basis == Basis::Restated { State::Open } else { books.state(ask.month, ask.zone) };
+        let Moment { live, terms, complete_to, now } = moment;
+        let known = Known { complete_to: complete_to.clone(), now, closed: None };
+        match state {
+            State::Closed(closed) => self.as_closed(closed, books.closed(), ask, live).await,
+            State::TakesCorrections => {
+                let report = chargeback(&self.engine, live, ask.clone(), terms, known).await?;
+                let changes = self.changes(books.closed(), live).await?;
+                let corrected = self.corrected(&changes, books.closed(), &ask, live).await?;
+                Ok(report.with_corrections(&corrected)?)
+            }
+            State::Open => Ok(chargeback(&self.engine, live, ask, terms, known).await?),
+            State::OtherCalendar(zone) => {
+                let mut report = chargeback(&self.engine, live, ask, terms, known).await?;
+                let text = format!(
+                    "months of this store are closed in {zone}: this report of another calendar is no closed month and has \
+                     no corrections"
+                );
+                report.warnings.push(Warning { code: "other_calendar", text });
+                Ok(report)
+            }
+        }
+    }
+
+    async fn as_closed(&self, closed: &Closed, all: &[Closed], ask: Ask, live: &View) -> Result<Report, PeriodError> {
+        let terms = self.terms_of(closed).await?;
+        let known = Known {
+            complete_to: closed.complete_to.clone(),
+            now: closed.at(),
+            closed: Some((closed.seen(), closed.set_aside.clone())),
+        };
+        let copy = self.copy_of(closed, live).await?;
+        let corrected = self.corrected_by(closed, all, &ask, live).await?;
+        let mut report = chargeback(&self.engine, &copy, ask, &terms, known).await?.with_corrections(&corrected)?;
+        self.same_as_closed(closed, &report)?;
+        report.closed = Some(format!("{} by {}", closed.closed_at, closed.by));
+        Ok(report)
+    }
+
+    /// What was in force when a month was closed.
+    pub(super) async fn terms_of(&self, closed: &Closed) -> Result<Terms, PeriodError> {
+        let object = format!("{}/rules.json", closed.folder);
+        let damaged = |detail: String| PeriodError::Damaged { object: object.clone(), detail };
+        let bytes = self.store.read(&object).await?.ok_or_else(|| damaged("it is not there".to_owned()))?;
+        let terms = (self.terms_of)(&bytes).map_err(damaged)?;
+        // A newer program may bring another bundled list: the version is the one that was closed with.
+        Ok(Terms { version: closed.rules_version.clone(), prices_version: closed.prices_version.clone(), ..terms })
+    }
+
+    /// The copy says what the close wrote down of it.
+    fn same_as_closed(&self, closed: &Closed, report: &Report) -> Result<(), PeriodError> {
+        let told = |cost: Option<rust_decimal::Decimal>| cost.map(|cost| cost.normalize().to_string());
+        let of_ledger = report.totals.iter().filter(|total| total.currency.is_some() || report.totals.len() == 1);
+        for total in of_ledger {
+            let posted = closed.totals.iter().find(|posted| posted.currency == total.currency);
+            let cost = posted.and_then(|posted| posted.cost.clone());
+            if cost != told(total.figures.cost) {
+                return Err(PeriodError::Damaged {
+                    object: closed.folder.clone(),
+                    detail: format!("its calls cost {:?}, closed were {cost:?}", told(total.figures.cost)),
+                });
+            }
+        }
+        Ok(())
+    }
+}
