@@ -14,8 +14,9 @@ use super::rules::{is_demo, mark_demo};
 use crate::clock::Clock;
 use crate::collect::otlp_server::{Export, Sink};
 use crate::demo::{Demo, DemoBatch};
+use crate::finance::calendar::{Month, Zone};
 use crate::journal::Journal;
-use crate::model::{Flaws, Timestamp};
+use crate::model::{Flaws, HOUR_US, Interval, Timestamp};
 use crate::pipeline::{Ingest, Meter, OtlpSink};
 use crate::sources::azure::{AzureConfig, AzureDiagnostics, Deployment};
 use crate::sources::bedrock::{BedrockConfig, BedrockLog};
@@ -24,6 +25,8 @@ use crate::store::Store;
 const CALLS: usize = 50_000;
 const HOURS: u32 = 48;
 const SEED: u64 = 20_260_401;
+/// Calls of a month that has ended.
+const MONTH_CALLS: usize = 10_000;
 /// Batches of history that are taken in at once.
 const AT_ONCE: usize = 4;
 
@@ -72,6 +75,7 @@ pub async fn run(
     otlp: Arc<OtlpSink>,
     meter: Meter,
     clock: Arc<dyn Clock>,
+    month: Option<Month>,
     cancel: CancellationToken,
 ) {
     let ingest = |source: &str, format| Ingest {
@@ -87,21 +91,24 @@ pub async fn run(
     };
     let outcome = tokio::select! {
         () = cancel.cancelled() => Ok(()),
-        outcome = feed(&feeds, &meter, &clock) => outcome,
+        outcome = feed(&feeds, &meter, &clock, month) => outcome,
     };
     if let Err(error) = outcome {
         error!(error = %error, "demo traffic has ended");
     }
 }
 
-async fn feed(feeds: &Feeds, meter: &Meter, clock: &Arc<dyn Clock>) -> anyhow::Result<()> {
+async fn feed(feeds: &Feeds, meter: &Meter, clock: &Arc<dyn Clock>, month: Option<Month>) -> anyhow::Result<()> {
     let now = clock.now();
     let mut demo = Demo::new(SEED, now);
     if meter.view().load().is_empty() {
-        let batches: Vec<DemoBatch> = tokio::task::block_in_place(|| demo.history(CALLS, HOURS).collect());
-        let calls: u64 = batches.iter().map(|batch| batch.truth.calls()).sum();
-        let taken = stream::iter(batches.into_iter().map(|batch| feeds.take(batch))).buffered(AT_ONCE);
-        taken.try_for_each(|()| async { Ok(()) }).await?;
+        let mut calls = 0;
+        if let Some(month) = month {
+            let Interval { from, to } = month.interval(Zone::UTC);
+            let hours = u32::try_from((to.0 - from.0) / HOUR_US).unwrap_or_default();
+            calls += history(feeds, &mut Demo::new(SEED, to.plus(-1)), MONTH_CALLS, hours).await?;
+        }
+        calls += history(feeds, &mut demo, CALLS, HOURS).await?;
         meter.settle_now().await.map_err(anyhow::Error::msg)?;
         info!(demo.calls = calls, "demo history is ready");
     }
@@ -112,6 +119,14 @@ async fn feed(feeds: &Feeds, meter: &Meter, clock: &Arc<dyn Clock>) -> anyhow::R
         feeds.take(demo.live(from, to)).await?;
         from = to;
     }
+}
+
+async fn history(feeds: &Feeds, demo: &mut Demo, calls: usize, hours: u32) -> anyhow::Result<u64> {
+    let batches: Vec<DemoBatch> = tokio::task::block_in_place(|| demo.history(calls, hours).collect());
+    let calls: u64 = batches.iter().map(|batch| batch.truth.calls()).sum();
+    let taken = stream::iter(batches.into_iter().map(|batch| feeds.take(batch))).buffered(AT_ONCE);
+    taken.try_for_each(|()| async { Ok(()) }).await?;
+    Ok(calls)
 }
 
 /// What no log says and an operator would: all deployments of the demo are pay-as-you-go.

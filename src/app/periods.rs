@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
-use super::report::{Opened, chargeback_bytes, open, periods_of};
+use super::report::{Opened, chargeback_in, open, periods_of};
 use super::{ReportFormat, StoreOptions};
 use crate::clock::{Clock, SystemClock};
 use crate::finance::ask::Ask;
@@ -71,8 +71,10 @@ pub async fn close(options: StoreOptions, close: CloseOptions) -> anyhow::Result
         writeln!(out, "  corrections posted in it: {calls} calls of closed months ({reason})")?;
     }
     // What was looked at is what everybody gets from now on.
+    let report = periods.chargeback(ask.clone(), Basis::Posted, moment).await?;
     for format in [ReportFormat::Table, ReportFormat::Csv, ReportFormat::Json] {
-        let bytes = chargeback_bytes(&periods, ask.clone(), Basis::Posted, moment, format).await?;
+        let make = async { chargeback_in(&report, format) };
+        let bytes = periods.kept(&closed, &ask.question(), format.name(), make).await?;
         writeln!(out, "  {}  chargeback by {}, {}", sha256(&bytes), by_of(&ask), format.name())?;
     }
     writeln!(out, "Next: polymeter report chargeback --month {} --tz {} --by …", closed.month, closed.time_zone)?;

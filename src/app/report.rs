@@ -78,7 +78,7 @@ pub async fn report_chargeback(
 }
 
 /// The chargeback in a form; of a closed month as it is kept.
-pub(super) async fn chargeback_bytes(
+async fn chargeback_bytes(
     periods: &Periods,
     ask: Ask,
     basis: Basis,
@@ -89,7 +89,7 @@ pub(super) async fn chargeback_bytes(
     let (question, form) = (ask.question(), format.name());
     let make = async {
         let report = periods.chargeback(ask.clone(), basis, moment).await?;
-        chargeback_in(&report, format).map_err(|error| PeriodError::Form(error.into()))
+        chargeback_in(&report, format)
     };
     Ok(match books.state(ask.month, ask.zone) {
         State::Closed(closed) if basis == Basis::Posted => periods.kept(closed, &question, form, make).await?,
@@ -97,7 +97,12 @@ pub(super) async fn chargeback_bytes(
     })
 }
 
-fn chargeback_in(report: &Report, format: ReportFormat) -> anyhow::Result<Vec<u8>> {
+/// A chargeback in a form.
+pub(super) fn chargeback_in(report: &Report, format: ReportFormat) -> Result<Vec<u8>, PeriodError> {
+    written_in(report, format).map_err(|error| PeriodError::Form(error.into()))
+}
+
+fn written_in(report: &Report, format: ReportFormat) -> anyhow::Result<Vec<u8>> {
     Ok(match format {
         ReportFormat::Table => report.table().into_bytes(),
         ReportFormat::Json => pretty(&report.json())?,

@@ -18,6 +18,7 @@ use super::{demo, rules};
 use crate::clock::{Clock, SystemClock};
 use crate::collect::otlp_server::{Gate, Limits as ReceiverLimits};
 use crate::config::{Config, FormatConfig, ReceiverConfig, SourceConfig};
+use crate::finance::calendar::{Month, Zone};
 use crate::journal::Journal;
 use crate::pipeline::{Ingest, Meter, MeterOptions, OtlpSink, Tables, TailOptions, tail_source};
 use crate::query::{Engine, Limits, NamedQueries};
@@ -37,6 +38,8 @@ const DRAIN: Duration = Duration::from_secs(20);
 pub struct ServeOptions {
     /// Feed invented traffic through the pipeline.
     pub demo: bool,
+    /// With it, calls of a month that has ended.
+    pub demo_month: Option<Month>,
 }
 
 pub(super) async fn bind(what: &str, address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
@@ -56,6 +59,9 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
     let _serving = sole_server(&store, &config.writer)?;
     let http = bind("the HTTP API", config.http, "--http").await?;
     let receivers = Bound::all(receivers).await?;
+    if let Some(month) = options.demo_month.filter(|month| month.interval(Zone::UTC).to > SystemClock.now()) {
+        bail!("{month} has not ended; the calls of now come by themselves");
+    }
     demo::prepare(&store, options.demo).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     rules::keep(&store, &config.said, clock.now()).await?;
@@ -109,7 +115,8 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
         tasks.spawn(tail_source(ingest, source.location.clone(), options, board.clone(), cancel.clone()));
     }
     if options.demo {
-        tasks.spawn(demo::run(journal.clone(), sink(&config.otlp), meter.clone(), Arc::clone(&clock), cancel.clone()));
+        let (sink, clock, month) = (sink(&config.otlp), Arc::clone(&clock), options.demo_month);
+        tasks.spawn(demo::run(journal.clone(), sink, meter.clone(), clock, month, cancel.clone()));
     }
     banner(&store, http_at, &lines, options.demo)?;
     let claimed = tokio::select! {

@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::app::{self, ImportKind, ImportOptions, ServeOptions, SqlFormat, SqlOptions};
 use crate::config::{Config, DEFAULT_DATA};
+use crate::finance::calendar::Month;
 use crate::telemetry::{self, LogFormat};
 
 /// Meters LLM calls across clouds: every call counted once, priced exactly, never lost.
@@ -113,6 +114,9 @@ struct Serve {
     /// Take in about 50,000 invented calls of the last 48 hours, then one a second.
     #[arg(long)]
     demo: bool,
+    /// With --demo: also 10,000 invented calls of this month, for example to close it.
+    #[arg(long, value_name = "YYYY-MM", requires = "demo")]
+    demo_month: Option<Month>,
 }
 
 #[derive(Debug, Args)]
@@ -186,8 +190,8 @@ impl Cli {
     pub async fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Serve(serve) => {
-                let demo = serve.demo;
-                app::serve(serve.config()?, ServeOptions { demo }).await
+                let options = ServeOptions { demo: serve.demo, demo_month: serve.demo_month };
+                app::serve(serve.config()?, options).await
             }
             Command::Import(import) => import.run().await,
             Command::Sql(sql) => sql.run().await,

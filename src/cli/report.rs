@@ -12,8 +12,9 @@ use crate::periods::Basis;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Report {
-    /// Who pays what for a month, with totals that are the ledger to the last digit.
+    /// Who pays what for a month (showback is the same), with totals that are the ledger to the last digit.
     #[command(
+        visible_alias = "showback",
         after_help = "What the figures leave out (no price, nobody to pay, a month that goes on) stands first. `cost` is the exact sum of the ledger; `amount` is rounded once for each total, so that the lines add up to it. With --currency, sums are converted by the [[exchange]] rate of the price files that holds in the middle of the month.\n\nColumns: team, feature, cost_center, environment, service, platform, publisher, model, account, region, deployment, principal, user_id, gateway, operation, tier, resource.\n\nExamples:\n  polymeter report chargeback --month 2026-10 --by team\n  polymeter report chargeback --month 2026-10 --by team,model --tz Europe/Berlin --currency EUR --format xlsx --out october.xlsx\n  polymeter report chargeback --month 2026-10 --by cost_center --format csv | grep ^line"
     )]
     Chargeback {

@@ -10,11 +10,13 @@ use crate::finance::ask::Ask;
 use crate::finance::chargeback::Corrected;
 use crate::finance::period::{Closed, Reason, changes};
 use crate::ledger::View;
-use crate::model::{Call, Interval, RecordId, SLICE_US, Timestamp, runs};
+use crate::model::{Call, Interval, RecordId, SLICE_US, Timestamp};
 use crate::query::{report_rows, summed_lines};
 
-/// Slices that are compared at once.
-const RUN_SLICES: usize = 6;
+/// Calls that are compared at once, about.
+const CALLS_AT_ONCE: u64 = 100_000;
+/// So many calls that did not change are read rather than asking once more.
+const READ_THROUGH: u64 = 10_000;
 /// Changed calls that are kept in memory.
 const MOST: u64 = 2_000_000;
 
@@ -61,6 +63,25 @@ impl Changes {
     }
 }
 
+/// Number of calls and the time of settling, by slice.
+type Slices = BTreeMap<Timestamp, (u64, Option<Timestamp>)>;
+
+/// Intervals that hold the slices that differ: few questions, each with few enough calls.
+fn reads(differ: &BTreeSet<Timestamp>, then: &Slices, now: &Slices) -> Vec<Interval> {
+    let held =
+        |slices: &Slices, from: Timestamp, to: Timestamp| slices.range(from..to).map(|(_, (calls, _))| calls).sum();
+    let calls = |from, to| -> u64 { u64::max(held(then, from, to), held(now, from, to)) };
+    let mut reads: Vec<Interval> = Vec::new();
+    for slice in differ {
+        let end = slice.plus(SLICE_US);
+        match reads.last_mut() {
+            Some(run) if calls(run.to, *slice) <= READ_THROUGH && calls(run.from, end) <= CALLS_AT_ONCE => run.to = end,
+            _ => reads.push(Interval { from: *slice, to: end }),
+        }
+    }
+    reads
+}
+
 /// The folder of what was corrected for a reason.
 fn folder(closed: &Closed, reason: Reason, side: &str) -> String {
     format!("{}/{}/{side}", closed.folder, reason.as_str())
@@ -72,11 +93,8 @@ fn reasons(closed: &Closed) -> impl Iterator<Item = Reason> {
 }
 
 impl Periods {
-    /// What changed of closed months since they and the later ones were posted.
-    ///
-    /// # Errors
-    /// The store fails, or too much changed.
-    pub async fn changes(&self, closed: &[Closed], live: &View) -> Result<Changes, PeriodError> {
+    /// What differs now from what the closes posted.
+    pub(super) async fn compare(&self, closed: &[Closed], live: &View) -> Result<Changes, PeriodError> {
         let mut all = Changes::default();
         let floor = live.calls.floor().await?;
         for (at, month) in closed.iter().enumerate() {
@@ -95,7 +113,7 @@ impl Periods {
                 differ.extend(&one.slices);
                 posted.push(one);
             }
-            for run in runs(&differ, RUN_SLICES) {
+            for run in reads(&differ, &then, &now) {
                 let run = Interval { from: run.from.max(within.from), to: run.to.min(within.to) };
                 let mut before = rows::calls(&self.engine, &copy, run).await?;
                 for later in &posted {
@@ -114,11 +132,7 @@ impl Periods {
     }
 
     /// Number of calls and the time of settling, by slice.
-    async fn slices(
-        &self,
-        view: &View,
-        within: Interval,
-    ) -> Result<BTreeMap<Timestamp, (u64, Option<Timestamp>)>, PeriodError> {
+    async fn slices(&self, view: &View, within: Interval) -> Result<Slices, PeriodError> {
         let sql = format!(
             "SELECT date_bin(INTERVAL '{} seconds', ts) AS slice, count(*) AS calls, max(settled_at) AS settled \
              FROM calls WHERE {} GROUP BY 1",
@@ -207,5 +221,22 @@ impl Periods {
             }
         }
         Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_are_read_together_as_long_as_that_is_little() {
+        let at = |number: i64| Timestamp(number * SLICE_US);
+        let slices =
+            |of: &[(i64, u64)]| -> Slices { of.iter().map(|(number, calls)| (at(*number), (*calls, None))).collect() };
+        let then = slices(&[(0, 10), (1, 9_000), (2, 10), (3, 60_000), (4, 10), (5, 99_000), (6, 5_000)]);
+        let now = slices(&[(0, 11), (2, 10)]);
+        let differ = [0, 2, 4, 5, 6].map(at).into();
+        let expected = [(0, 3), (4, 6), (6, 7)].map(|(from, to)| Interval { from: at(from), to: at(to) });
+        assert_eq!(reads(&differ, &then, &now), expected);
     }
 }

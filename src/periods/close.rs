@@ -1,6 +1,7 @@
 //! Closing a month, and opening the latest one again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::kept::sha256;
 use super::{Changes, Moment, PeriodError, Periods, log, rows};
@@ -33,7 +34,7 @@ impl Periods {
     ///
     /// # Errors
     /// It may not, or the store fails.
-    pub async fn plan(&self, ask: &Ask, moment: Moment<'_>) -> Result<(Report, Changes), PeriodError> {
+    pub async fn plan(&self, ask: &Ask, moment: Moment<'_>) -> Result<(Report, Arc<Changes>), PeriodError> {
         let books = self.books().await?;
         books.may_close(ask.month, ask.zone, moment.now)?;
         let report = self.chargeback(ask.clone(), super::Basis::Posted, moment).await?;
@@ -48,7 +49,7 @@ impl Periods {
     pub async fn close(
         &self,
         request: CloseRequest,
-        (report, changes): (Report, Changes),
+        (report, changes): (Report, Arc<Changes>),
         moment: Moment<'_>,
         progress: Progress<'_>,
     ) -> Result<Closed, PeriodError> {

@@ -20,17 +20,19 @@ mod log;
 mod report;
 mod rows;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use changes::Changes;
 pub use close::{CloseRequest, Progress};
 pub use kept::{KeptReport, Verdict};
 pub use report::{Basis, Moment};
 
+use arrow::array::RecordBatch;
+
 use crate::finance::Terms;
 use crate::finance::chargeback::ReportError;
-use crate::finance::period::{Books, CloseError};
-use crate::ledger::LedgerError;
+use crate::finance::period::{Books, CloseError, Closed};
+use crate::ledger::{LedgerError, View};
 use crate::query::{Engine, QueryError, ReportFailure};
 use crate::store::{Store, StoreError};
 
@@ -43,6 +45,19 @@ pub struct Periods {
     store: Store,
     engine: Engine,
     terms_of: TermsOf,
+    /// What changed of closed months, for the moment of the ledger that was asked last.
+    changed: Arc<Mutex<Option<Compared>>>,
+}
+
+/// What changed, and of which moment that is true.
+type Compared = (Seen, Arc<Changes>);
+
+/// Equal as long as nothing that decides about changes is different.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    closes: Vec<String>,
+    ledger: u64,
+    hot_calls: usize,
 }
 
 /// Why nothing can be said or done about a month.
@@ -97,8 +112,8 @@ impl From<ReportError> for PeriodError {
 impl Periods {
     /// The months of a store, asked with this engine.
     #[must_use]
-    pub const fn new(store: Store, engine: Engine, terms_of: TermsOf) -> Self {
-        Self { store, engine, terms_of }
+    pub fn new(store: Store, engine: Engine, terms_of: TermsOf) -> Self {
+        Self { store, engine, terms_of, changed: Arc::default() }
     }
 
     /// Which months are closed.
@@ -107,5 +122,25 @@ impl Periods {
     /// The log can't be read.
     pub async fn books(&self) -> Result<Books, PeriodError> {
         Ok(Books::new(log::read(&self.store).await?))
+    }
+
+    /// What changed of closed months since they and the later ones were posted.
+    ///
+    /// # Errors
+    /// The store fails, or too much changed.
+    pub async fn changes(&self, closed: &[Closed], live: &View) -> Result<Arc<Changes>, PeriodError> {
+        let seen = Seen {
+            closes: closed.iter().map(|closed| closed.folder.clone()).collect(),
+            ledger: live.calls.table().version(),
+            hot_calls: live.hot.iter().map(RecordBatch::num_rows).sum(),
+        };
+        // A value whose writer died is whole: it is replaced at once.
+        let kept = self.changed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, changes)) = kept.filter(|(at, _)| *at == seen) {
+            return Ok(changes);
+        }
+        let changes = Arc::new(self.compare(closed, live).await?);
+        *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Some((seen, Arc::clone(&changes)));
+        Ok(changes)
     }
 }

@@ -9,7 +9,7 @@ use crate::finance::chargeback::{Report, Warning};
 use crate::finance::period::{Closed, State};
 use crate::ledger::View;
 use crate::model::Timestamp;
-use crate::query::{Known, chargeback};
+use crate::query::{Delivered, Known, chargeback};
 
 /// What of a month is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Periods {
         let books = self.books().await?;
         let state = if basis == Basis::Restated { State::Open } else { books.state(ask.month, ask.zone) };
         let Moment { live, terms, complete_to, now } = moment;
-        let known = Known { complete_to: complete_to.clone(), now, closed: None };
+        let known = Known { complete_to: complete_to.clone(), now, delivered: None };
         match state {
             State::Closed(closed) => self.as_closed(closed, books.closed(), ask, live).await,
             State::TakesCorrections => {
@@ -70,7 +70,7 @@ impl Periods {
         let known = Known {
             complete_to: closed.complete_to.clone(),
             now: closed.at(),
-            closed: Some((closed.seen(), closed.set_aside.clone())),
+            delivered: Some(Delivered { sources: closed.seen(), set_aside: closed.set_aside.clone() }),
         };
         let copy = self.copy_of(closed, live).await?;
         let corrected = self.corrected_by(closed, all, &ask, live).await?;

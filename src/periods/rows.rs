@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::columns::Row as _;
+use crate::delta::NewFile;
 use crate::journal::Tail;
 use crate::ledger::{Calls, LedgerError, View, with_day};
 use crate::model::{Call, HOUR_US, Interval, Timestamp};
@@ -11,8 +12,8 @@ use crate::store::Store;
 
 use super::PeriodError;
 
-/// Calls of one file, about.
-const FILE_CALLS: u64 = 100_000;
+/// Calls that are read at once, about.
+const CALLS_AT_ONCE: u64 = 100_000;
 
 /// Writes the calls that a view shows in an interval as the table `calls` of another location; says how many.
 pub(super) async fn copy(
@@ -26,7 +27,7 @@ pub(super) async fn copy(
     let (mut files, mut copied) = (Vec::new(), 0_u64);
     for run in runs(engine, view, within).await? {
         let calls = calls(engine, view, run).await?;
-        files.push(table.write(run, &calls).await?);
+        files.extend(by_day(&table, &calls).await?);
         copied += u64::try_from(calls.len()).unwrap_or(u64::MAX);
         progress(copied);
     }
@@ -39,7 +40,14 @@ pub(super) async fn write(calls: &[Call], into: &Store) -> Result<(), PeriodErro
     let mut table = Calls::open_or_create(into).await?;
     let mut sorted: Vec<Call> = calls.to_vec();
     sorted.sort_by_key(|call| (call.ts, call.call_id));
-    let (mut files, mut left) = (Vec::new(), sorted.as_slice());
+    let files = by_day(&table, &sorted).await?;
+    table.replace(&BTreeSet::new(), files, Timestamp(i64::MAX), &Tail::new()).await?;
+    Ok(())
+}
+
+/// Files of calls that are sorted by start, one for each day.
+async fn by_day(table: &Calls, sorted: &[Call]) -> Result<Vec<NewFile>, LedgerError> {
+    let (mut files, mut left) = (Vec::new(), sorted);
     while let Some(first) = left.first() {
         let day = first.ts.day();
         let (own, others) = left.split_at(left.partition_point(|call| call.ts.day() == day));
@@ -47,8 +55,7 @@ pub(super) async fn write(calls: &[Call], into: &Store) -> Result<(), PeriodErro
         files.push(table.write(Interval { from: first.ts, to }, own).await?);
         left = others;
     }
-    table.replace(&BTreeSet::new(), files, Timestamp(i64::MAX), &Tail::new()).await?;
-    Ok(())
+    Ok(files)
 }
 
 /// A view of such a table; what it does not hold is that of `live`.
@@ -79,7 +86,7 @@ pub(super) async fn calls(engine: &Engine, view: &View, within: Interval) -> Res
     Ok(calls)
 }
 
-/// Runs of hours of one day that hold few enough calls to be one file.
+/// Runs of hours that hold few enough calls to be read at once.
 async fn runs(engine: &Engine, view: &View, within: Interval) -> Result<Vec<Interval>, PeriodError> {
     let sql = format!(
         "SELECT date_trunc('hour', ts) AS hour, count(*) AS calls FROM calls WHERE {} GROUP BY 1 ORDER BY 1",
@@ -90,7 +97,7 @@ async fn runs(engine: &Engine, view: &View, within: Interval) -> Result<Vec<Inte
     for (hour, calls) in hours {
         let hour = Interval { from: hour.max(within.from), to: hour.plus(HOUR_US).min(within.to) };
         match runs.last_mut() {
-            Some((run, held)) if run.from.day() == hour.from.day() && *held + calls <= FILE_CALLS => {
+            Some((run, held)) if *held + calls <= CALLS_AT_ONCE => {
                 (run.to, *held) = (hour.to, *held + calls);
             }
             _ => runs.push((hour, calls)),

@@ -12,5 +12,5 @@ mod threads;
 mod views;
 
 pub use named::{NamedQueries, NamedQuery, Parameter};
-pub use reports::{Known, ReportFailure, ReportRow, chargeback, report_rows, summed_lines, variance};
+pub use reports::{Delivered, Known, ReportFailure, ReportRow, chargeback, report_rows, summed_lines, variance};
 pub use session::{Answer, Engine, Limits, Params, QueryError};

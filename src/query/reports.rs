@@ -40,8 +40,17 @@ pub struct Known {
     pub complete_to: BTreeMap<String, Option<String>>,
     /// When the report is made.
     pub now: Timestamp,
-    /// What sources had delivered and what could not be read, when the month was closed; else the store is asked.
-    pub closed: Option<(Vec<SourceSeen>, Vec<(String, u64)>)>,
+    /// What sources had delivered when the month was closed; else the store is asked.
+    pub delivered: Option<Delivered>,
+}
+
+/// What sources had delivered.
+#[derive(Clone, Debug, Default)]
+pub struct Delivered {
+    /// By source.
+    pub sources: Vec<SourceSeen>,
+    /// Records that could not be read, by source.
+    pub set_aside: Vec<(String, u64)>,
 }
 
 /// The sums of a question's groups.
@@ -76,9 +85,9 @@ pub async fn chargeback(
         })
     })
     .await?;
-    let Known { complete_to, now, closed } = known;
-    let (sources, set_aside) = match closed {
-        Some(closed) => closed,
+    let Known { complete_to, now, delivered } = known;
+    let Delivered { sources, set_aside } = match delivered {
+        Some(delivered) => delivered,
         None => {
             let seen = |row: &Row<'_>| {
                 let (last_event, last_read) = (row.instant(2)?, row.instant(3)?);
@@ -86,7 +95,7 @@ pub async fn chargeback(
             };
             let sources = rows(engine, view, &ask.sources_sql(), seen).await?;
             let set_aside = |row: &Row<'_>| Some((row.text(0)?, row.count(1)));
-            (sources, rows(engine, view, &ask.set_aside_sql(), set_aside).await?)
+            Delivered { sources, set_aside: rows(engine, view, &ask.set_aside_sql(), set_aside).await? }
         }
     };
     Ok(Report::new(ask, terms, Inputs { lines, ledger, gaps, sources, set_aside, complete_to, now })?)

@@ -34,8 +34,8 @@ const ONLY: [(&str, &[&str]); 12] = [
     ("finance", &["model", "sheet", "catalog", "attribution", "pricing"]),
     // Functions and views are told in the words of the catalogue, the price book and the tables.
     ("query", &["model", "telemetry", "ledger", "columns", "settle", "catalog", "pricing", "finance"]),
-    // The journal's type of marks.
-    ("periods", &["model", "store", "columns", "journal", "ledger", "finance", "query"]),
+    // The journal's type of marks, and files that are not yet part of a table.
+    ("periods", &["model", "store", "columns", "delta", "journal", "ledger", "finance", "query"]),
     ("serve", &["model", "clock", "telemetry", "ledger", "query", "finance", "periods"]),
     ("delta", &["model", "clock", "telemetry", "store"]),
 ];

@@ -293,7 +293,7 @@ fn retention_takes_nothing_from_a_closed_month() {
     // A year later everything of March has left the ledger.
     let mut record = bedrock(90, 1);
     record["timestamp"] = json!("2026-11-01T00:00:00Z");
-    let file = place.file("later.json", lines([record].into_iter()));
+    let file = place.file("later.json", lines([record]));
     place.import("bedrock", &[&file]);
     let text = std::fs::read_to_string(&config).unwrap();
     let short = place.file("short.toml", format!("{text}[retention]\ncalls_days = 30\nobservations_days = 30\n"));
