@@ -93,7 +93,7 @@ pub async fn report_variance(
     output.write(&bytes)
 }
 
-async fn open(options: &StoreOptions) -> anyhow::Result<(Engine, View, rules::InForce)> {
+pub(super) async fn open(options: &StoreOptions) -> anyhow::Result<(Engine, View, rules::InForce)> {
     let store = existing_store(&options.data).await?;
     let in_force = rules::in_force(&store, &options.said).await?;
     let view = load_view(&store, &in_force.rules, SystemClock.now()).await?;
@@ -102,7 +102,7 @@ async fn open(options: &StoreOptions) -> anyhow::Result<(Engine, View, rules::In
     Ok((Engine::new(limits, in_force.rules.clone())?, view, in_force))
 }
 
-fn pretty(value: &serde_json::Value) -> anyhow::Result<Vec<u8>> {
+pub(super) fn pretty(value: &serde_json::Value) -> anyhow::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
     Ok(bytes)
@@ -110,7 +110,7 @@ fn pretty(value: &serde_json::Value) -> anyhow::Result<Vec<u8>> {
 
 impl ReportOutput {
     /// Before anything is computed.
-    fn check(&self) -> anyhow::Result<()> {
+    pub(super) fn check(&self) -> anyhow::Result<()> {
         if self.out.is_none() && matches!(self.format, ReportFormat::Xlsx | ReportFormat::Parquet) {
             bail!("this format is a file; say where with --out FILE");
         }
@@ -118,7 +118,7 @@ impl ReportOutput {
     }
 
     /// A file is there whole or not at all.
-    fn write(&self, bytes: &[u8]) -> anyhow::Result<()> {
+    pub(super) fn write(&self, bytes: &[u8]) -> anyhow::Result<()> {
         let Some(out) = &self.out else { return Ok(std::io::stdout().lock().write_all(bytes)?) };
         let unwritable = || format!("{} can't be written", out.display());
         let name = out.file_name().with_context(unwritable)?.to_string_lossy();

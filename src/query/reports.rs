@@ -10,8 +10,10 @@ use rust_decimal::Decimal;
 use super::{Engine, Params, QueryError};
 use crate::finance::Terms;
 use crate::finance::ask::Ask;
+use crate::finance::bill::ReconcileError;
 use crate::finance::calendar::Month;
 use crate::finance::chargeback::{Figures, Gap, Inputs, Report, ReportError, SourceSeen, Summed};
+use crate::finance::focus::FocusRefusal;
 use crate::finance::variance::{Item, TooLarge, Variance};
 use crate::ledger::View;
 use crate::model::{MONEY_PRECISION, MONEY_SCALE, Money, Timestamp};
@@ -28,6 +30,12 @@ pub enum ReportFailure {
     /// The figures can't be compared.
     #[error(transparent)]
     Variance(#[from] TooLarge),
+    /// There is a reason not to make the export.
+    #[error(transparent)]
+    Focus(#[from] FocusRefusal),
+    /// There is a reason not to compare.
+    #[error(transparent)]
+    Reconcile(#[from] ReconcileError),
     /// A report shows all of the ledger or is none.
     #[error("there are more groups than a report can have; group by fewer columns")]
     TooMany,
@@ -112,7 +120,7 @@ fn summed(row: &Row<'_>, keys: usize) -> Option<Summed> {
 }
 
 /// All rows of a statement; a row that can't be read fails the report, and none is ever left out.
-async fn rows<T>(
+pub(super) async fn rows<T>(
     engine: &Engine,
     view: &View,
     sql: &str,
@@ -144,7 +152,7 @@ fn plain(batch: &RecordBatch) -> Result<Vec<ArrayRef>, QueryError> {
     columns.collect()
 }
 
-struct Row<'a> {
+pub(super) struct Row<'a> {
     columns: &'a [ArrayRef],
     at: usize,
 }
@@ -154,21 +162,21 @@ impl Row<'_> {
         self.columns.get(column).filter(|column| column.is_valid(self.at))
     }
 
-    fn text(&self, column: usize) -> Option<String> {
+    pub(super) fn text(&self, column: usize) -> Option<String> {
         Some(self.valid(column)?.as_string_opt::<i32>()?.value(self.at).to_owned())
     }
 
-    fn count(&self, column: usize) -> u64 {
+    pub(super) fn count(&self, column: usize) -> u64 {
         let value = self.valid(column).and_then(|column| column.as_primitive_opt::<Int64Type>());
         value.and_then(|values| u64::try_from(values.value(self.at)).ok()).unwrap_or_default()
     }
 
-    fn instant(&self, column: usize) -> Option<Timestamp> {
+    pub(super) fn instant(&self, column: usize) -> Option<Timestamp> {
         let values = self.valid(column)?.as_primitive_opt::<TimestampMicrosecondType>()?;
         Some(Timestamp(values.value(self.at)))
     }
 
-    fn money(&self, column: usize) -> Option<Decimal> {
+    pub(super) fn money(&self, column: usize) -> Option<Decimal> {
         let values = self.valid(column)?.as_primitive_opt::<Decimal128Type>()?;
         Some(Money::from_stored(values.value(self.at))?.0.normalize())
     }

@@ -66,6 +66,7 @@ fn compiled(version: Version, demo: bool) -> anyhow::Result<InForce> {
         version: version.version.clone(),
         prices_version: compiled.prices.book.version(),
         exchange: compiled.prices.exchange,
+        commitments: compiled.prices.commitments,
         splits: compiled.rules.splits,
         currency: version.currency.clone(),
     };

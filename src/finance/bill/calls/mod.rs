@@ -4,9 +4,13 @@
 //! Clocks of two logs differ, and one may note the start, the other the end. So the usual difference of a platform is
 //! measured first, on the nearest pairs, and a pair must then fit that, not only the window.
 
+mod report;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::model::{SECOND_US, Timestamp};
+
+pub use report::{CallsReport, CallsSide};
 
 /// A call as one log has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
