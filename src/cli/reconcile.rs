@@ -17,7 +17,7 @@ pub(super) struct Reconcile {
     #[command(subcommand)]
     level: Option<Level>,
     #[command(flatten)]
-    bills: Option<Bills>,
+    bills: Bills,
 }
 
 #[derive(Debug, Subcommand)]
@@ -32,8 +32,8 @@ enum Level {
 #[derive(Debug, Args)]
 struct Bills {
     /// The month, for example 2026-10, in UTC as bills are.
-    #[arg(long, value_name = "YYYY-MM")]
-    month: Month,
+    #[arg(long, value_name = "YYYY-MM", required = true)]
+    month: Option<Month>,
     /// Only this platform, for example aws.bedrock.
     #[arg(long)]
     platform: Option<String>,
@@ -89,8 +89,9 @@ impl Reconcile {
             let ask = CallsAsk { within: Interval { from, to }, left, right, platform, options };
             return app::reconcile_calls(place.read()?.0, ask, output.into()).await;
         }
-        let bills = self.bills.context("which month? give --month 2026-10")?;
-        let ask = ReconcileAsk { platform: bills.platform, ..ReconcileAsk::month(bills.month) };
+        let bills = self.bills;
+        let month = bills.month.context("which month? give --month 2026-10")?;
+        let ask = ReconcileAsk { platform: bills.platform, ..ReconcileAsk::month(month) };
         let ask = ask.by(&bills.by)?.tokens(&bills.tolerance_tokens)?.cost(&bills.tolerance_cost)?;
         app::reconcile(bills.place.read()?.0, ask, bills.output.into()).await
     }

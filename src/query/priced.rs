@@ -16,7 +16,7 @@ use crate::settle::{Rules, price_query};
 
 /// Many rows pass, few are kept: what bounds a report is its groups.
 const STREAMED: Limits =
-    Limits { rows: usize::MAX - 1, time: Duration::from_secs(900), text_bytes: 64 << 10, answer_bytes: usize::MAX };
+    Limits { rows: 1 << 40, time: Duration::from_secs(900), text_bytes: 64 << 10, answer_bytes: usize::MAX };
 
 /// What a price depends on, and what reports group by.
 const COLUMNS: &str = "call_id, ts, platform, publisher, model, request_model, response_model, deployment, region, scope, \
