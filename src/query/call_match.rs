@@ -104,8 +104,11 @@ pub async fn reconcile_calls(view: &View, rules: &Arc<Rules>, ask: CallsAsk) -> 
         from = portion.to;
     }
     let mut notes = Vec::new();
+    let rules = Arc::clone(rules);
     let work = move || {
-        let (mut left, mut right) = (left.end(&mut notes), right.end(&mut notes));
+        let known: HashSet<&str> = rules.prices.rates().map(|rate| rate.model.as_str()).collect();
+        let (mut left, mut right) = (left.end(&known, &mut notes), right.end(&known, &mut notes));
+        only_common(&mut left, &mut right, &mut notes);
         choose_ids(&mut left, &mut right);
         let found = match_calls(&left.calls, &right.calls, &ask.options);
         CallsReport::new(ask.within, left, right, found, notes)
@@ -229,7 +232,7 @@ impl Side {
     }
 
     /// The calls, each as often as its source has it beyond how often the source was read.
-    fn end(self, notes: &mut Vec<String>) -> CallsSide {
+    fn end(self, known: &HashSet<&str>, notes: &mut Vec<String>) -> CallsSide {
         let mut copies: BTreeMap<Arc<str>, BTreeMap<usize, usize>> = BTreeMap::new();
         for told in &self.told {
             *copies.entry(Arc::clone(&told.source)).or_default().entry(told.copies).or_default() += 1;
@@ -250,7 +253,9 @@ impl Side {
             ));
         }
         let mut side = CallsSide { name: self.speakers.text, failed: self.failed, ..CallsSide::default() };
-        for told in self.told {
+        for mut told in self.told {
+            // A gateway may know a model by the name of a deployment only: a name that no price list has is no model.
+            told.call.model = told.call.model.filter(|model| known.contains(model.as_str()));
             let usual = usual.get(&told.source).copied().unwrap_or(1);
             let times = 1 + told.copies.saturating_sub(usual);
             for _ in 0..times {
@@ -269,6 +274,31 @@ const fn failed(outcome: Outcome) -> bool {
         outcome,
         Outcome::Throttled | Outcome::ClientError | Outcome::ServerError | Outcome::Timeout | Outcome::Cancelled
     )
+}
+
+/// A platform of which one side has no log at all can't be compared.
+fn only_common(left: &mut CallsSide, right: &mut CallsSide, notes: &mut Vec<String>) {
+    let platforms =
+        |side: &CallsSide| -> HashSet<String> { side.calls.iter().map(|call| call.platform.clone()).collect() };
+    let (ours, theirs) = (platforms(left), platforms(right));
+    let mut missing: BTreeMap<(String, String), u64> = BTreeMap::new();
+    let (name, left_name) = (right.name.clone(), left.name.clone());
+    for (side, others, lacks) in [(&mut *left, &theirs, name), (right, &ours, left_name)] {
+        let keep: Vec<bool> = side.calls.iter().map(|call| others.contains(&call.platform)).collect();
+        for call in side.calls.iter().filter(|call| !others.contains(&call.platform)) {
+            *missing.entry((call.platform.clone(), lacks.clone())).or_default() += 1;
+        }
+        let mut kept = keep.iter();
+        side.calls.retain(|_| kept.next().copied().unwrap_or(true));
+        let mut kept = keep.iter();
+        side.ids.retain(|_| kept.next().copied().unwrap_or(true));
+    }
+    for ((platform, lacks), calls) in missing {
+        let platform = if platform.is_empty() { "an unknown platform".to_owned() } else { platform };
+        notes.push(format!(
+            "{lacks} has no record of {platform} at all: {calls} calls of the other side are not compared"
+        ));
+    }
 }
 
 /// Per platform the kind of id that more calls of both sides share: the provider's request id, or that of its answer.

@@ -436,6 +436,17 @@ fn damage_of_a_log_is_named_call_by_call_and_nothing_else() {
         }
         assert_eq!(report["findings"].as_array().unwrap().len(), 3 * count);
         assert_eq!(report["counts"]["match"], CALLS - 2 * count);
+        if seed == 5 {
+            let server = place.serve();
+            let path = "/api/v1/reports/reconcile/calls?from=2026-03-02&to=2026-03-03";
+            let reply = server.get(path);
+            assert_eq!(reply.json()["counts"], report["counts"], "{}", reply.text());
+            assert!(server.get(&format!("{path}&format=csv")).text().lines().count() == 1 + 3 * count);
+            for wrong in ["from=2026-03-02", "from=2026-03-03&to=2026-03-02", "from=2026-03-02&to=2026-03-03&left=me"] {
+                assert_eq!(server.get(&format!("/api/v1/reports/reconcile/calls?{wrong}")).status, 400, "{wrong}");
+            }
+            server.stop();
+        }
         let all = report["findings"].as_array().unwrap();
         assert!(all.iter().all(|f| f["left_observation"].is_string() || f["right_observation"].is_string()));
     }

@@ -29,7 +29,7 @@ pub fn as_csv(bytes: Vec<u8>) -> anyhow::Result<Vec<u8>> {
             writer.write_record(columns.iter().map(|column| column.get(row).map_or("", String::as_str)))?;
         }
     }
-    Ok(writer.into_inner().context("the rows can't be read")?)
+    writer.into_inner().context("the rows can't be read")
 }
 
 /// Cells as text; nothing for NULL. Line breaks would move the lines behind.

@@ -66,15 +66,8 @@ const NEVER_NULL: [&str; 25] = [
 ];
 
 /// Columns that a difference, which has no price, leaves empty.
-const OF_A_PRICE: [&str; 7] = [
-    "ContractedUnitPrice",
-    "ListUnitPrice",
-    "PricingQuantity",
-    "PricingUnit",
-    "SkuMeter",
-    "SkuPriceId",
-    "x_PriceRowId",
-];
+const OF_A_PRICE: [&str; 6] =
+    ["ContractedUnitPrice", "ListUnitPrice", "PricingQuantity", "PricingUnit", "SkuPriceId", "x_PriceRowId"];
 
 /// What is wrong with these rows: empty if nothing is. `expected` are the sums of the report or table that the export
 /// was made from, by currency: contracted and list cost of on-demand usage, corrections included.

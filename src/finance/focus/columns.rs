@@ -239,7 +239,10 @@ const ALL: &[Column] = &[
     column("ServiceProviderName", Kind::Text, |row| text(provider(row))),
     column("ServiceSubcategory", Kind::Text, |_| text("Generative AI")),
     column("SkuId", Kind::Text, |row| text(row.sku_id())),
-    column("SkuMeter", Kind::Text, |row| priced(row, text(words::measure(row.line.bucket).meter))),
+    column("SkuMeter", Kind::Text, |row| {
+        // A difference is about tokens of all kinds.
+        text(if row.is_difference() { "Tokens" } else { words::measure(row.line.bucket).meter })
+    }),
     column("SkuPriceDetails", Kind::Json, |row| priced(row, text(row.sku_price_details()))),
     column("SkuPriceId", Kind::Text, |row| priced(row, text(row.sku_price_id()))),
     column("SubAccountId", Kind::Text, |row| some(row.line.sub_account.as_ref().map(|of| of.id.as_str()))),

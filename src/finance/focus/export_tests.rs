@@ -157,3 +157,46 @@ fn a_month_that_goes_on_and_sums_that_differ_are_refused() {
     let refused = FocusExport::new(ask(), unpaid).unwrap_err().to_string();
     assert!(refused.contains("capacity cost 1 USD"), "{refused}");
 }
+
+/// For the official validator, where somebody asks for it: usage, capacity and corrections in one file.
+#[test]
+fn a_whole_month_for_the_official_validator() {
+    let rate = |bucket: Bucket, quantity: &str, price: &str| UsageLine {
+        period: FocusAsk::month(month()).period(at("2026-10-12T14:00:00Z")),
+        platform: platform::BEDROCK.into(),
+        billing_account: accounts(platform::BEDROCK, Some("222222222222"), &BTreeMap::new()).0,
+        model: "claude-sonnet-4".into(),
+        publisher: Some("anthropic".into()),
+        bucket,
+        scope: "*".into(),
+        tier: "standard".into(),
+        quantity: d(quantity),
+        list_unit_price: Some(d(price)),
+        unit_price: d(price),
+        currency: "USD".into(),
+        calls: 3,
+        price_row_id: "row".into(),
+        price_book: "v1".into(),
+        tags: team("search"),
+        ..UsageLine::default()
+    };
+    // One call cost a digit less in the ledger, which keeps twelve.
+    let rounding = UsageLine {
+        charge: Charge::Difference { list_cost: d("-0.0000000000003"), cost: d("-0.0000000000003") },
+        quantity: Decimal::ZERO,
+        list_unit_price: None,
+        ..rate(Bucket::Input, "0", "0")
+    };
+    let usage = vec![rate(Bucket::Input, "1234567", "0.000003"), rate(Bucket::Output, "234567", "0.000015"), rounding];
+    let sum = d("3.703701") + d("3.518505") - d("0.0000000000003");
+    let inputs = ExportInputs {
+        usage,
+        ledger: BTreeMap::from([("USD".to_owned(), LedgerSums { list: sum, cost: sum })]),
+        corrections: vec![correction("-0.4", team("search")), correction("0.4", team("support"))],
+        ..inputs(&[ptu(Unused::Keep)])
+    };
+    let export = FocusExport::new(FocusAsk::month(month()), inputs).unwrap();
+    assert_eq!(export.csv(), export.csv());
+    let Ok(folder) = std::env::var("POLYMETER_FOCUS_OUT") else { return };
+    std::fs::write(std::path::Path::new(&folder).join("month.csv"), export.csv()).unwrap();
+}

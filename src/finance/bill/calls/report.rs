@@ -11,6 +11,9 @@ use crate::model::Interval;
 /// Findings that a terminal has room for; files have all of them.
 const SHOWN: usize = 100;
 
+/// Trace and response id.
+pub type CallIds = (Option<String>, Option<String>);
+
 /// One side.
 #[derive(Clone, Debug, Default)]
 pub struct CallsSide {
@@ -19,7 +22,7 @@ pub struct CallsSide {
     /// Its calls.
     pub calls: Vec<LoggedCall>,
     /// Trace and response id of each call, to follow it.
-    pub ids: Vec<(Option<String>, Option<String>)>,
+    pub ids: Vec<CallIds>,
     /// Requests that failed without any count: nobody bills them, and they are not compared.
     pub failed: u64,
 }
@@ -100,9 +103,7 @@ impl CallsReport {
         let more = finding.provider.and_then(|at| self.right.ids.get(at));
         let either =
             |get: fn(&LoggedCall) -> Option<&str>| Cell::from(left.and_then(get).or_else(|| right.and_then(get)));
-        let id = |get: fn(&(Option<String>, Option<String>)) -> Option<&str>| {
-            Cell::from(ids.and_then(get).or_else(|| more.and_then(get)))
-        };
+        let id = |get: fn(&CallIds) -> Option<&str>| Cell::from(ids.and_then(get).or_else(|| more.and_then(get)));
         let count = |count: Option<u64>| count.map_or(Cell::None, Cell::Count);
         let at = |call: Option<&LoggedCall>| call.map_or(Cell::None, |call| Cell::Text(call.at.to_string()));
         let by = finding.by.map(|by| match by {
