@@ -1,8 +1,10 @@
 //! Composition: from configuration to concrete parts, tasks and an orderly end. The only module that knows them all.
 
 mod attribute;
+mod bills;
 mod demo;
 mod explain;
+mod export;
 mod import;
 mod journal;
 mod maintain;
@@ -10,6 +12,7 @@ mod periods;
 mod prices;
 mod quarantine;
 mod receivers;
+mod reconcile;
 mod report;
 mod report_files;
 mod rules;
@@ -17,13 +20,16 @@ mod serve;
 mod sql;
 
 pub use attribute::{TestSubject, attribute_test};
+pub use bills::{BillOptions, bill_import, bill_list};
 pub use explain::{Subject, explain};
+pub use export::export_focus;
 pub use import::{ImportKind, ImportOptions, ImportSummary, import, import_again};
 pub use journal::journal_inspect;
 pub use maintain::{audit, maintain, resettle};
 pub use periods::{CloseOptions, close, periods_list, periods_verify, reopen};
 pub use prices::{PriceQuestion, prices_check, prices_diff, prices_explain, prices_explain_call};
 pub use quarantine::{RetrySummary, quarantine_list, quarantine_retry, quarantine_show, tell_retry};
+pub use reconcile::{reconcile, reconcile_calls};
 pub use report::{ReportFormat, ReportOutput, report_chargeback, report_variance};
 pub use serve::{ServeOptions, serve};
 pub use sql::{SqlFormat, SqlOptions, sql};

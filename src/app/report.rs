@@ -168,10 +168,10 @@ pub(super) async fn open(options: &StoreOptions) -> anyhow::Result<Opened> {
 
 /// The months of a store.
 pub(super) fn periods_of(store: &Store, engine: &Engine) -> Periods {
-    Periods::new(store.clone(), engine.clone(), Arc::new(rules::terms_of))
+    Periods::new(store.clone(), engine.clone(), Arc::new(rules::pinned))
 }
 
-fn pretty(value: &serde_json::Value) -> anyhow::Result<Vec<u8>> {
+pub(super) fn pretty(value: &serde_json::Value) -> anyhow::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
     Ok(bytes)
@@ -179,7 +179,7 @@ fn pretty(value: &serde_json::Value) -> anyhow::Result<Vec<u8>> {
 
 impl ReportOutput {
     /// Before anything is computed.
-    fn check(&self) -> anyhow::Result<()> {
+    pub(super) fn check(&self) -> anyhow::Result<()> {
         if self.out.is_none() && matches!(self.format, ReportFormat::Xlsx | ReportFormat::Parquet) {
             bail!("this format is a file; say where with --out FILE");
         }
@@ -187,7 +187,7 @@ impl ReportOutput {
     }
 
     /// A file is there whole or not at all.
-    fn write(&self, bytes: &[u8]) -> anyhow::Result<()> {
+    pub(super) fn write(&self, bytes: &[u8]) -> anyhow::Result<()> {
         let Some(out) = &self.out else { return Ok(std::io::stdout().lock().write_all(bytes)?) };
         let unwritable = || format!("{} can't be written", out.display());
         let name = out.file_name().with_context(unwritable)?.to_string_lossy();

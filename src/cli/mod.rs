@@ -1,8 +1,11 @@
 //! The command line.
 
 mod attribute;
+mod bill;
 mod close;
+mod export;
 mod prices;
+mod reconcile;
 mod report;
 mod store;
 
@@ -41,7 +44,7 @@ enum Command {
     Import(Import),
     /// Ask one SQL question; works beside a running `serve`.
     #[command(
-        after_help = "Tables: calls, observations, quarantine, provider_metrics.\n\nExamples:\n  polymeter sql \"SELECT model, sum(cost) FROM calls GROUP BY model\"\n  polymeter sql --format csv \"SELECT * FROM calls LIMIT 10\""
+        after_help = "Tables: calls, observations, quarantine, provider_metrics, bill_lines.\n\nExamples:\n  polymeter sql \"SELECT model, sum(cost) FROM calls GROUP BY model\"\n  polymeter sql --format csv \"SELECT * FROM calls LIMIT 10\""
     )]
     Sql(Sql),
     /// Show why a call is what it is: its spans and records, what joined or left out each, where every figure comes from.
@@ -59,6 +62,17 @@ enum Command {
     /// The closed months: list them, look whether they are as they were.
     #[command(subcommand)]
     Periods(close::Periods),
+    /// Files for other systems of finance.
+    #[command(subcommand)]
+    Export(export::Export),
+    /// The providers' bills.
+    #[command(subcommand)]
+    Bill(bill::Bill),
+    /// Hold bills against what was metered, and logs against each other, call by call.
+    #[command(
+        after_help = "Every dollar and token of both sides ends in match, metered_only, billed_only or mismatch; the four add up to both sides. What a bill charges for one token is held against the price book: stale rates are named. Credits, taxes and support are lines that no record stands behind.\n\nExamples:\n  polymeter reconcile --month 2026-10\n  polymeter reconcile --month 2026-10 --platform aws.bedrock --by account,model --format xlsx --out october.xlsx\n  polymeter reconcile calls --from 2026-10-01 --to 2026-10-02"
+    )]
+    Reconcile(reconcile::Reconcile),
     /// Prices: check files, show how a price comes about, compare versions.
     #[command(subcommand)]
     Prices(prices::Prices),
@@ -200,6 +214,9 @@ impl Cli {
             Command::Close(close) => close.run().await,
             Command::Reopen(reopen) => reopen.run().await,
             Command::Periods(periods) => periods.run().await,
+            Command::Export(export) => export.run().await,
+            Command::Bill(bill) => bill.run().await,
+            Command::Reconcile(reconcile) => reconcile.run().await,
             Command::Prices(prices) => prices.run().await,
             Command::Attribute(attribute) => attribute.run().await,
             Command::Journal(journal) => journal.run().await,

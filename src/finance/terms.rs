@@ -1,7 +1,7 @@
 //! What a report needs to know beside the ledger.
 
 use crate::attribution::SplitRule;
-use crate::pricing::Exchange;
+use crate::pricing::{Commitment, Exchange};
 
 /// What holds for the reports of a store.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +12,8 @@ pub struct Terms {
     pub prices_version: String,
     /// What turns sums into another currency.
     pub exchange: Exchange,
+    /// Capacity paid by the hour.
+    pub commitments: Vec<Commitment>,
     /// How shared cost is split.
     pub splits: Vec<SplitRule>,
     /// Currency of reports that name none.

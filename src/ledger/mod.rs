@@ -6,6 +6,7 @@
 
 mod archive;
 mod arrange;
+mod bills;
 mod calls;
 mod format;
 mod pins;
@@ -14,6 +15,7 @@ mod upkeep;
 mod view;
 
 pub use archive::Archive;
+pub use bills::{BillAbout, BillImport, Bills, Covered, PRICE_SCALE, newest};
 pub use calls::{Basis, Calls};
 pub use format::{FORMAT, check_format, mark_format};
 pub use pins::{Pin, Pins};

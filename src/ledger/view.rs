@@ -17,7 +17,7 @@ use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
 
 use super::tables::{LedgerError, SideTable};
-use super::{Archive, Calls};
+use super::{Archive, Bills, Calls};
 use crate::columns::Row;
 use crate::delta::Table;
 use crate::model::{Call, Observation, ProviderMetric, Quarantined, RecordId, Rows, Timestamp};
@@ -44,6 +44,8 @@ pub struct View {
     pub metrics: SideTable<ProviderMetric>,
     /// What the journal holds beyond the archive.
     pub tail: Vec<Arc<Rows>>,
+    /// The providers' bills, as they are when they are asked for.
+    pub bills: Bills,
 }
 
 /// How rows that are there several times are shown once.
@@ -56,7 +58,8 @@ struct Once {
 
 impl View {
     /// The names of the tables.
-    pub const TABLES: [&'static str; 4] = [Call::TABLE, Observation::TABLE, Quarantined::TABLE, ProviderMetric::TABLE];
+    pub const TABLES: [&'static str; 5] =
+        [Call::TABLE, Observation::TABLE, Quarantined::TABLE, ProviderMetric::TABLE, Bills::TABLE];
 
     /// True where the store holds no observation at all.
     #[must_use]
@@ -91,6 +94,13 @@ impl View {
                 let tail = || self.tail.iter().flat_map(|rows| &rows.metrics);
                 let once = Once { id: "metric_id", latest: None };
                 self.with_tail(self.metrics.table(), context, Some(once), tail().collect()).await?
+            }
+            Bills::TABLE => {
+                let lines = self.bills.lines().await?;
+                Arc::new(
+                    MemTable::try_new(Bills::schema(), vec![vec![lines]])
+                        .map_err(|source| scan(Bills::TABLE, source))?,
+                )
             }
             _ => return Ok(None),
         }))

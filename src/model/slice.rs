@@ -11,7 +11,7 @@ pub const SLICE_US: i64 = 10 * MINUTE_US;
 const DAY_US: i64 = 24 * HOUR_US;
 
 /// `from <= instant < to`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Interval {
     /// First instant.
     pub from: Timestamp,

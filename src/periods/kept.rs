@@ -45,9 +45,7 @@ impl Periods {
         form: &str,
         make: impl Future<Output = Result<Vec<u8>, E>>,
     ) -> Result<Vec<u8>, PeriodError> {
-        let name =
-            format!("{}/reports/{}.{form}", closed.folder, sha256(question.as_bytes()).get(..16).unwrap_or_default());
-        let about = format!("{name}.json");
+        let (name, about) = names(closed, question, form);
         if let Some(bytes) = self.kept_bytes(&name, &about).await? {
             return Ok(bytes);
         }
@@ -62,6 +60,17 @@ impl Periods {
         };
         self.store.create(&about, serde_json::to_vec_pretty(&kept).unwrap_or_default()).await?;
         Ok(bytes)
+    }
+
+    /// The bytes that were kept, if any were.
+    pub(super) async fn kept_before(
+        &self,
+        closed: &Closed,
+        question: &str,
+        form: &str,
+    ) -> Result<Option<Vec<u8>>, PeriodError> {
+        let (name, about) = names(closed, question, form);
+        self.kept_bytes(&name, &about).await
     }
 
     async fn kept_bytes(&self, name: &str, about: &str) -> Result<Option<Vec<u8>>, PeriodError> {
@@ -106,6 +115,14 @@ impl Periods {
         }
         Ok(verdict)
     }
+}
+
+/// Where a report is kept, and what is said of it.
+fn names(closed: &Closed, question: &str, form: &str) -> (String, String) {
+    let question = sha256(question.as_bytes());
+    let name = format!("{}/reports/{}.{form}", closed.folder, question.get(..16).unwrap_or_default());
+    let about = format!("{name}.json");
+    (name, about)
 }
 
 fn gone(name: &str) -> PeriodError {

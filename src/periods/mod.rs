@@ -15,6 +15,7 @@
 
 mod changes;
 mod close;
+mod focus;
 mod kept;
 mod log;
 mod report;
@@ -24,6 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use changes::Changes;
 pub use close::{CloseRequest, Progress};
+pub use focus::{FocusFile, FocusForm, PricedBy};
 pub use kept::{KeptReport, Verdict};
 pub use report::{Basis, Moment};
 
@@ -34,17 +36,27 @@ use crate::finance::chargeback::ReportError;
 use crate::finance::period::{Books, CloseError, Closed};
 use crate::ledger::{LedgerError, View};
 use crate::query::{Engine, QueryError, ReportFailure};
+use crate::settle::Rules;
 use crate::store::{Store, StoreError};
 
+/// What was in force when a month was closed.
+#[derive(Clone, Debug)]
+pub struct Pinned {
+    /// What reports need.
+    pub terms: Terms,
+    /// Names and prices.
+    pub rules: Arc<Rules>,
+}
+
 /// Reads the texts of prices and rules that a close keeps.
-pub type TermsOf = Arc<dyn Fn(&[u8]) -> Result<Terms, String> + Send + Sync>;
+pub type PinnedOf = Arc<dyn Fn(&[u8]) -> Result<Pinned, String> + Send + Sync>;
 
 /// The months of a store.
 #[derive(Clone)]
 pub struct Periods {
     store: Store,
     engine: Engine,
-    terms_of: TermsOf,
+    pinned_of: PinnedOf,
     /// What changed of closed months, for the moment of the ledger that was asked last.
     changed: Arc<Mutex<Option<Compared>>>,
 }
@@ -112,8 +124,8 @@ impl From<ReportError> for PeriodError {
 impl Periods {
     /// The months of a store, asked with this engine.
     #[must_use]
-    pub fn new(store: Store, engine: Engine, terms_of: TermsOf) -> Self {
-        Self { store, engine, terms_of, changed: Arc::default() }
+    pub fn new(store: Store, engine: Engine, pinned_of: PinnedOf) -> Self {
+        Self { store, engine, pinned_of, changed: Arc::default() }
     }
 
     /// Which months are closed.

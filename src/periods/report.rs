@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{PeriodError, Periods};
+use super::{PeriodError, Periods, Pinned};
 use crate::finance::Terms;
 use crate::finance::ask::Ask;
 use crate::finance::chargeback::{Report, Warning};
@@ -66,7 +66,7 @@ impl Periods {
     }
 
     async fn as_closed(&self, closed: &Closed, all: &[Closed], ask: Ask, live: &View) -> Result<Report, PeriodError> {
-        let terms = self.terms_of(closed).await?;
+        let terms = self.pinned(closed).await?.terms;
         let known = Known {
             complete_to: closed.complete_to.clone(),
             now: closed.at(),
@@ -81,13 +81,14 @@ impl Periods {
     }
 
     /// What was in force when a month was closed.
-    pub(super) async fn terms_of(&self, closed: &Closed) -> Result<Terms, PeriodError> {
+    pub(super) async fn pinned(&self, closed: &Closed) -> Result<Pinned, PeriodError> {
         let object = format!("{}/rules.json", closed.folder);
         let damaged = |detail: String| PeriodError::Damaged { object: object.clone(), detail };
         let bytes = self.store.read(&object).await?.ok_or_else(|| damaged("it is not there".to_owned()))?;
-        let terms = (self.terms_of)(&bytes).map_err(damaged)?;
+        let Pinned { terms, rules } = (self.pinned_of)(&bytes).map_err(damaged)?;
         // A newer program may bring another bundled list: the version is the one that was closed with.
-        Ok(Terms { version: closed.rules_version.clone(), prices_version: closed.prices_version.clone(), ..terms })
+        let (version, prices_version) = (closed.rules_version.clone(), closed.prices_version.clone());
+        Ok(Pinned { terms: Terms { version, prices_version, ..terms }, rules })
     }
 
     /// The copy says what the close wrote down of it.

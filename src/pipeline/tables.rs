@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::PipelineError;
 use crate::columns::Row;
 use crate::journal::{self, Commit, Journal, Tail};
-use crate::ledger::{Archive, Calls, LedgerError, SideTable, View, check_format, mark_format};
+use crate::ledger::{Archive, Bills, Calls, LedgerError, SideTable, View, check_format, mark_format};
 use crate::model::{Call, MINUTE_US, Observation, ProviderMetric, Quarantined, Timestamp};
 use crate::store::Store;
 
@@ -24,6 +24,8 @@ pub struct Tables {
     pub quarantine: SideTable<Quarantined>,
     /// `provider_metrics`.
     pub metrics: SideTable<ProviderMetric>,
+    /// The providers' bills.
+    pub bills: Bills,
 }
 
 impl Tables {
@@ -38,6 +40,7 @@ impl Tables {
             archive: Archive::open_or_create(store).await?,
             quarantine: SideTable::open_or_create(store).await?,
             metrics: SideTable::open_or_create(store).await?,
+            bills: Bills::new(store),
         })
     }
 
@@ -172,6 +175,7 @@ impl Tables {
             quarantine: self.quarantine.clone(),
             metrics: self.metrics.clone(),
             tail: tail.iter().filter(beyond).map(|commit| Arc::clone(&commit.rows)).collect(),
+            bills: self.bills.clone(),
         }
     }
 }

@@ -10,8 +10,10 @@ use rust_decimal::Decimal;
 use super::{Engine, Params, QueryError};
 use crate::finance::Terms;
 use crate::finance::ask::Ask;
+use crate::finance::bill::ReconcileError;
 use crate::finance::calendar::Month;
 use crate::finance::chargeback::{Figures, Gap, Inputs, Report, ReportError, SourceSeen, Summed};
+use crate::finance::focus::FocusRefusal;
 use crate::finance::variance::{Item, TooLarge, Variance};
 use crate::ledger::View;
 use crate::model::{MONEY_PRECISION, MONEY_SCALE, Money, Timestamp};
@@ -28,6 +30,12 @@ pub enum ReportFailure {
     /// The figures can't be compared.
     #[error(transparent)]
     Variance(#[from] TooLarge),
+    /// There is a reason not to make the export.
+    #[error(transparent)]
+    Focus(#[from] FocusRefusal),
+    /// There is a reason not to compare.
+    #[error(transparent)]
+    Reconcile(#[from] ReconcileError),
     /// A report shows all of the ledger or is none.
     #[error("there are more groups than a report can have; group by fewer columns")]
     TooMany,
@@ -161,7 +169,7 @@ pub async fn report_rows<T>(
 }
 
 /// All rows of a statement; a row that can't be read fails the report, and none is ever left out.
-async fn rows<T>(
+pub(super) async fn rows<T>(
     engine: &Engine,
     view: &View,
     sql: &str,

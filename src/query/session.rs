@@ -226,6 +226,18 @@ impl Engine {
         })
     }
 
+    /// What functions know names and prices by.
+    #[must_use]
+    pub const fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
+    /// The same engine, its memory and its threads, with other bounds of one query: for reports that keep sums only.
+    #[must_use]
+    pub fn with_limits(&self, limits: Limits) -> Self {
+        Self { limits, ..self.clone() }
+    }
+
     /// Starts a statement over `view`.
     ///
     /// # Errors

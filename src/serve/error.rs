@@ -57,7 +57,7 @@ impl From<QueryError> for ApiError {
         let message = error.to_string();
         match error {
             QueryError::Invalid(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_query", message)
-                .hint("tables: calls, observations, quarantine, provider_metrics; columns: SHOW COLUMNS FROM calls"),
+                .hint("tables: calls, observations, quarantine, provider_metrics, bill_lines; columns: SHOW COLUMNS FROM calls"),
             QueryError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "read_only", message)
                 .hint("the API answers SELECT, EXPLAIN, SHOW TABLES and SHOW COLUMNS"),
             QueryError::Timeout(_) => Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", message)

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
-use super::handlers::{health, queries, reports, sources, sql};
+use super::handlers::{exports, health, queries, reconcile, reports, sources, sql};
 use super::{ApiError, ApiState};
 
 /// Bytes of a request body.
@@ -24,6 +24,9 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/reports/chargeback", get(reports::chargeback))
         .route("/api/v1/periods", get(reports::periods))
         .route("/api/v1/reports/variance", get(reports::variance))
+        .route("/api/v1/reports/reconcile", get(reconcile::bills))
+        .route("/api/v1/reports/reconcile/calls", get(reconcile::calls))
+        .route("/api/v1/exports/focus", get(exports::focus))
         .route("/api/v1/sources", get(sources::list))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))

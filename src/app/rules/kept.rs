@@ -81,6 +81,7 @@ impl Version {
             version: self.version.clone(),
             prices_version: compiled.prices.book.version(),
             exchange: compiled.prices.exchange.clone(),
+            commitments: compiled.prices.commitments.clone(),
             splits: compiled.rules.splits.clone(),
             currency: self.currency.clone(),
         }
@@ -157,13 +158,6 @@ async fn in_force(store: &Store) -> anyhow::Result<Version> {
     let principals = principals.context("principals.json of the store is damaged")?.unwrap_or_default();
     let version = Version { principals, ..Version::default() };
     Ok(Version { version: version.hash(), ..version })
-}
-
-/// What reports need of texts that a close keeps.
-pub fn terms_of(bytes: &[u8]) -> Result<Terms, String> {
-    let version: Version = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    let compiled = version.compile().map_err(|problems| listed(&problems))?;
-    Ok(version.terms(&compiled))
 }
 
 /// What is said, without a store.

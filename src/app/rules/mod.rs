@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use object_store::{ObjectStoreExt, PutPayload};
 
 use kept::Version;
-pub use kept::{keep, keep_version, terms_of, version};
+pub use kept::{keep, keep_version, version};
 
 use super::{StoreOptions, existing_store};
 use crate::attribution::Attribution;
@@ -17,6 +17,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Said;
 use crate::demo::PRINCIPALS;
 use crate::finance::Terms;
+use crate::periods::Pinned;
 use crate::settle::Rules;
 use crate::store::Store;
 
@@ -69,6 +70,13 @@ fn compiled(version: Version, demo: bool) -> anyhow::Result<InForce> {
         prices: compiled.prices.book,
     };
     Ok(InForce { rules: Arc::new(rules), terms: Arc::new(terms), version })
+}
+
+/// What was in force when a month was closed, from the texts that are kept with it.
+pub fn pinned(bytes: &[u8]) -> Result<Pinned, String> {
+    let version: Version = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let InForce { rules, terms, .. } = compiled(version, false).map_err(|error| error.to_string())?;
+    Ok(Pinned { terms: Arc::unwrap_or_clone(terms), rules })
 }
 
 /// Mistakes in files, one a line.

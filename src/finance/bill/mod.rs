@@ -8,11 +8,15 @@ mod calls;
 mod line;
 pub mod read;
 mod reconcile;
+mod report;
 
-pub use calls::{CallFinding, CallMatch, CallOptions, CallVerdict, LoggedCall, MatchedBy, match_calls};
+pub use calls::{
+    CallFinding, CallMatch, CallOptions, CallVerdict, CallsReport, CallsSide, LoggedCall, MatchedBy, match_calls,
+};
 pub use line::{BillLine, Category};
 pub use read::{Bill, Format, Meter, Meters, Skipped};
 pub use reconcile::{
     Amounts, Finding, Key, Metered, Options, Outcome, Period, Prices, Reason, Reconciliation, Tolerance, Totals,
     reconcile,
 };
+pub use report::{ReconcileAsk, ReconcileError, ReconcileReport, Sides, StaleRate};

@@ -185,7 +185,10 @@ fn key(line: &Summed) -> Key {
 }
 
 /// What was posted is taken back and what holds is posted; what cancels is no line.
-fn differences(corrected: &Corrected) -> Result<Vec<Correction>, ReportError> {
+///
+/// # Errors
+/// Exact arithmetic has an end.
+pub fn differences(corrected: &Corrected) -> Result<Vec<Correction>, ReportError> {
     let mut groups: BTreeMap<Key, (Figures, Figures)> = BTreeMap::new();
     for line in &corrected.before {
         let own = &mut groups.entry(key(line)).or_default().0;

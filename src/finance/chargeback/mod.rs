@@ -18,7 +18,7 @@ mod show;
 mod tests;
 mod warn;
 
-pub use corrections::{Corrected, Correction};
+pub use corrections::{Corrected, Correction, differences};
 pub use report::{Inputs, Line, Moved, Report, ReportError, Total};
 pub use warn::Warning;
 

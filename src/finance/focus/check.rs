@@ -65,6 +65,10 @@ const NEVER_NULL: [&str; 25] = [
     "x_PriceRowId",
 ];
 
+/// Columns that a difference, which has no price, leaves empty.
+const OF_A_PRICE: [&str; 6] =
+    ["ContractedUnitPrice", "ListUnitPrice", "PricingQuantity", "PricingUnit", "SkuPriceId", "x_PriceRowId"];
+
 /// What is wrong with these rows: empty if nothing is. `expected` are the sums of the report or table that the export
 /// was made from, by currency: contracted and list cost of on-demand usage, corrections included.
 #[must_use]
@@ -79,7 +83,7 @@ pub fn check(rows: &[FocusRow], expected: Option<&BTreeMap<String, Sums>>) -> Ve
             ("ListCost", row.list_unit_price, row.list_cost),
             ("ContractedCost", row.contracted_unit_price, row.contracted_cost),
         ];
-        for (name, price, cost) in products {
+        for (name, price, cost) in products.into_iter().filter(|_| !row.is_difference()) {
             if exact_product(price, row.pricing_quantity) != Some(cost.normalize()) {
                 say(format!("{name} {cost} is not {price} × {}", row.pricing_quantity));
             }
@@ -87,7 +91,8 @@ pub fn check(rows: &[FocusRow], expected: Option<&BTreeMap<String, Sums>>) -> Ve
                 say(format!("the price of {name} is negative"));
             }
         }
-        for column in columns.iter().filter(|column| NEVER_NULL.contains(&column.name)) {
+        let needed = |name: &str| NEVER_NULL.contains(&name) && !(row.is_difference() && OF_A_PRICE.contains(&name));
+        for column in columns.iter().filter(|column| needed(column.name)) {
             let cell = (column.get)(row);
             if cell == Cell::Null || cell == Cell::Text(String::new()) {
                 say(format!("{} is null", column.name));
@@ -97,12 +102,14 @@ pub fn check(rows: &[FocusRow], expected: Option<&BTreeMap<String, Sums>>) -> Ve
         let inside = row.billing_start <= period.from && period.from < row.billing_end;
         match &row.line.correction {
             None if !inside => say("the charge is outside its billing period".to_owned()),
-            None if row.line.quantity < Decimal::ZERO => say("the quantity is negative".to_owned()),
+            None if row.line.quantity < Decimal::ZERO && !row.is_difference() => {
+                say("the quantity is negative".to_owned())
+            }
             Some(correction) if correction.of.is_empty() => say("the correction does not say of what".to_owned()),
             _ => {}
         }
         let (sku, price) = (row.sku_id(), row.sku_price_id());
-        if sku_of.entry(price.clone()).or_insert_with(|| sku.clone()) != &sku {
+        if !row.is_difference() && sku_of.entry(price.clone()).or_insert_with(|| sku.clone()) != &sku {
             say(format!("SkuPriceId {price} has two SkuIds"));
         }
         let key: Vec<String> =

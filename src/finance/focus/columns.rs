@@ -105,13 +105,23 @@ fn some(value: Option<&str>) -> Cell {
     value.map_or(Cell::Null, text)
 }
 
-fn usage(row: &FocusRow) -> bool {
-    !matches!(row.line.charge, Charge::Purchase { .. })
+/// A difference has no price, and so nothing that a price is for.
+fn priced(row: &FocusRow, cell: Cell) -> Cell {
+    if row.is_difference() { Cell::Null } else { cell }
+}
+
+fn category(row: &FocusRow) -> &'static str {
+    match row.line.charge {
+        Charge::Purchase { .. } => "Purchase",
+        Charge::Difference { .. } if row.line.correction.is_none() => "Adjustment",
+        _ => "Usage",
+    }
 }
 
 /// Ordinary use: not a payment, not capacity that nobody used.
 fn consumed(row: &FocusRow) -> bool {
-    !matches!(row.line.charge, Charge::Purchase { .. } | Charge::Unused { .. })
+    let rounding = row.is_difference() && row.line.correction.is_none();
+    !rounding && !matches!(row.line.charge, Charge::Purchase { .. } | Charge::Unused { .. })
 }
 
 fn provider(row: &FocusRow) -> &str {
@@ -127,6 +137,10 @@ fn described(row: &FocusRow) -> String {
         Charge::Used { of, .. } => format!("{} {what} used of {} on {service}", line.model, of.name),
         Charge::Unused { of, .. } => format!("{} {what} of {} on {service} that nobody used", line.model, of.name),
         Charge::Purchase { of } => format!("Payment for {} on {service}", of.name),
+        Charge::Difference { .. } => match &line.correction {
+            Some(correction) => format!("Correction of {} for {} on {service}", correction.of, line.model),
+            None => format!("Digits of {} on {service} that the ledger rounded", line.model),
+        },
     }
 }
 
@@ -164,10 +178,16 @@ const ALL: &[Column] = &[
     column("BillingCurrency", Kind::Text, |row| text(&row.line.currency)),
     column("BillingPeriodEnd", Kind::Instant, |row| Cell::Instant(row.billing_end)),
     column("BillingPeriodStart", Kind::Instant, |row| Cell::Instant(row.billing_start)),
-    column("ChargeCategory", Kind::Text, |row| text(if usage(row) { "Usage" } else { "Purchase" })),
+    column("ChargeCategory", Kind::Text, |row| text(category(row))),
     column("ChargeClass", Kind::Text, |row| some(row.line.correction.as_ref().map(|_| "Correction"))),
     column("ChargeDescription", Kind::Text, |row| text(described(row))),
-    column("ChargeFrequency", Kind::Text, |row| text(if usage(row) { "Usage-Based" } else { "Recurring" })),
+    column("ChargeFrequency", Kind::Text, |row| {
+        text(match category(row) {
+            "Purchase" => "Recurring",
+            "Adjustment" => "One-Time",
+            _ => "Usage-Based",
+        })
+    }),
     column("ChargePeriodEnd", Kind::Instant, |row| Cell::Instant(row.line.period.to)),
     column("ChargePeriodStart", Kind::Instant, |row| Cell::Instant(row.line.period.from)),
     column("CommitmentDiscountCategory", Kind::Text, |row| some(commitment(&row.line).map(|_| "Usage"))),
@@ -184,23 +204,25 @@ const ALL: &[Column] = &[
         if consumed(row) { text(words::measure(row.line.bucket).consumed) } else { Cell::Null }
     }),
     column("ContractedCost", Kind::Decimal, |row| Cell::Decimal(row.contracted_cost)),
-    column("ContractedUnitPrice", Kind::Decimal, |row| Cell::Decimal(row.contracted_unit_price)),
+    column("ContractedUnitPrice", Kind::Decimal, |row| priced(row, Cell::Decimal(row.contracted_unit_price))),
     column("EffectiveCost", Kind::Decimal, |row| Cell::Decimal(row.effective_cost)),
     column("HostProviderName", Kind::Text, |row| some(words::host(&row.line.platform))),
     column("InvoiceId", Kind::Text, |row| some(row.line.invoice.as_deref())),
     column("InvoiceIssuerName", Kind::Text, |row| text(provider(row))),
     column("ListCost", Kind::Decimal, |row| Cell::Decimal(row.list_cost)),
-    column("ListUnitPrice", Kind::Decimal, |row| Cell::Decimal(row.list_unit_price)),
+    column("ListUnitPrice", Kind::Decimal, |row| priced(row, Cell::Decimal(row.list_unit_price))),
     column("PricingCategory", Kind::Text, |row| {
         let covered = matches!(row.line.charge, Charge::Used { .. } | Charge::Unused { .. });
-        text(if covered { "Committed" } else { "Standard" })
+        priced(row, text(if covered { "Committed" } else { "Standard" }))
     }),
     column("PricingCurrency", Kind::Text, |row| text(&row.line.currency)),
-    column("PricingCurrencyContractedUnitPrice", Kind::Decimal, |row| Cell::Decimal(row.contracted_unit_price)),
+    column("PricingCurrencyContractedUnitPrice", Kind::Decimal, |row| {
+        priced(row, Cell::Decimal(row.contracted_unit_price))
+    }),
     column("PricingCurrencyEffectiveCost", Kind::Decimal, |row| Cell::Decimal(row.effective_cost)),
-    column("PricingCurrencyListUnitPrice", Kind::Decimal, |row| Cell::Decimal(row.list_unit_price)),
-    column("PricingQuantity", Kind::Decimal, |row| Cell::Decimal(row.pricing_quantity)),
-    column("PricingUnit", Kind::Text, |row| text(words::measure(row.line.bucket).priced)),
+    column("PricingCurrencyListUnitPrice", Kind::Decimal, |row| priced(row, Cell::Decimal(row.list_unit_price))),
+    column("PricingQuantity", Kind::Decimal, |row| priced(row, Cell::Decimal(row.pricing_quantity))),
+    column("PricingUnit", Kind::Text, |row| priced(row, text(words::measure(row.line.bucket).priced))),
     column("ProviderName", Kind::Text, |row| text(provider(row))),
     column("PublisherName", Kind::Text, publisher),
     column("RegionId", Kind::Text, |row| some(row.line.region.as_ref().map(|(id, _)| id.as_str()))),
@@ -217,9 +239,12 @@ const ALL: &[Column] = &[
     column("ServiceProviderName", Kind::Text, |row| text(provider(row))),
     column("ServiceSubcategory", Kind::Text, |_| text("Generative AI")),
     column("SkuId", Kind::Text, |row| text(row.sku_id())),
-    column("SkuMeter", Kind::Text, |row| text(words::measure(row.line.bucket).meter)),
-    column("SkuPriceDetails", Kind::Json, |row| text(row.sku_price_details())),
-    column("SkuPriceId", Kind::Text, |row| text(row.sku_price_id())),
+    column("SkuMeter", Kind::Text, |row| {
+        // A difference is about tokens of all kinds.
+        text(if row.is_difference() { "Tokens" } else { words::measure(row.line.bucket).meter })
+    }),
+    column("SkuPriceDetails", Kind::Json, |row| priced(row, text(row.sku_price_details()))),
+    column("SkuPriceId", Kind::Text, |row| priced(row, text(row.sku_price_id()))),
     column("SubAccountId", Kind::Text, |row| some(row.line.sub_account.as_ref().map(|of| of.id.as_str()))),
     column("SubAccountName", Kind::Text, |row| {
         some(row.line.sub_account.as_ref().map(|of| of.name.as_ref().unwrap_or(&of.id).as_str()))

@@ -66,6 +66,13 @@ pub enum Charge {
         /// The capacity.
         of: Commitment,
     },
+    /// A difference that is no price times a quantity: of a correction, or of what the ledger rounded.
+    Difference {
+        /// At list price.
+        list_cost: Decimal,
+        /// Under the contract.
+        cost: Decimal,
+    },
 }
 
 /// Why a row belongs to a month that is closed.

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::check::{Sums, sums};
 use super::columns::FocusVersion;
+use super::line::Charge;
 use super::row::FocusRow;
 use super::words;
 use crate::model::Timestamp;
@@ -32,6 +33,14 @@ pub struct UnpricedUsage {
 /// What stands beside an export.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
+    /// The file it stands beside.
+    pub file: Option<String>,
+    /// The month, in UTC.
+    pub month: Option<String>,
+    /// False for a month that goes on: more will come.
+    pub ended: bool,
+    /// `day` or `hour`.
+    pub granularity: &'static str,
     /// Version of FOCUS.
     pub version: FocusVersion,
     /// First instant of any row, and the first behind all.
@@ -44,12 +53,22 @@ pub struct Manifest {
     pub consumed: BTreeMap<String, Decimal>,
     /// Versions of the price books that rows name.
     pub price_books: Vec<String>,
+    /// Version of the texts of prices and rules.
+    pub rules_version: String,
+    /// Version of the price book that usage was priced with.
+    pub prices_version: String,
     /// Version of the table that was read.
     pub table_version: Option<String>,
     /// What has no row.
     pub unpriced: Vec<UnpricedUsage>,
     /// Calls of which only some buckets have a price.
     pub partial_calls: u64,
+    /// Calls that were answered, and nobody tells their tokens.
+    pub uncounted_calls: u64,
+    /// Calls on capacity that no commitment of the price files describes.
+    pub capacity_calls_without_price: u64,
+    /// Rows that correct closed months.
+    pub corrections: usize,
     /// SHA-256 of the file.
     pub sha256: String,
 }
@@ -64,7 +83,9 @@ impl Manifest {
         books.sort();
         books.dedup();
         let mut consumed = BTreeMap::new();
-        for row in rows {
+        // Payments and unused capacity consume nothing.
+        let used = |row: &&FocusRow| !matches!(row.line.charge, Charge::Purchase { .. } | Charge::Unused { .. });
+        for row in rows.iter().filter(used) {
             *consumed.entry(words::measure(row.line.bucket).consumed.to_owned()).or_default() += row.line.quantity;
         }
         let sha256 = Sha256::digest(file).iter().fold(String::with_capacity(64), |mut text, byte| {
@@ -73,7 +94,49 @@ impl Manifest {
             text
         });
         let (period, sums) = (from.zip(to), sums(rows));
-        Self { version, period, rows: rows.len(), sums, consumed, price_books: books, sha256, ..Self::default() }
+        let corrections = rows.iter().filter(|row| row.line.correction.is_some()).count();
+        let (rows, price_books) = (rows.len(), books);
+        Self { version, period, rows, sums, consumed, price_books, corrections, sha256, ..Self::default() }
+    }
+
+    /// What is in the file and what is not, for people.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let plain = |number: &Decimal| number.normalize().to_string();
+        let mut text = format!("FOCUS {}, {} rows, SHA-256 {}\n", self.version.as_str(), self.rows, self.sha256);
+        for (currency, sums) in &self.sums {
+            text.push_str(&format!(
+                "  {currency}: list {}, contracted {}, effective {}, billed {}\n",
+                plain(&sums.list),
+                plain(&sums.contracted),
+                plain(&sums.effective),
+                plain(&sums.billed)
+            ));
+        }
+        let facts = [
+            (!self.ended, "the month goes on: more will come".to_owned()),
+            (self.corrections > 0, format!("{} rows correct closed months", self.corrections)),
+            (self.partial_calls > 0, format!("{} calls are exported with their priced part only", self.partial_calls)),
+            (self.uncounted_calls > 0, format!("of {} answered calls nobody tells the tokens", self.uncounted_calls)),
+            (
+                self.capacity_calls_without_price > 0,
+                format!("{} calls ran on capacity that no [[commitment]] describes", self.capacity_calls_without_price),
+            ),
+        ];
+        for (_, fact) in facts.iter().filter(|(holds, _)| *holds) {
+            text.push_str(&format!("  ! {fact}\n"));
+        }
+        for usage in &self.unpriced {
+            text.push_str(&format!(
+                "  ! no price, so no row: {} {} {} of {} ({} calls)\n",
+                plain(&usage.quantity),
+                usage.bucket,
+                usage.model.as_deref().unwrap_or("(unknown)"),
+                usage.platform,
+                usage.calls
+            ));
+        }
+        text
     }
 
     /// As JSON; decimals as text, so that no reader makes floats of them.
@@ -105,6 +168,15 @@ impl Manifest {
             .collect();
         let consumed: BTreeMap<&str, String> = self.consumed.iter().map(|(unit, n)| (unit.as_str(), text(n))).collect();
         let manifest = json!({
+            "file": self.file,
+            "month": self.month,
+            "month_ended": self.ended,
+            "granularity": self.granularity,
+            "rules_version": self.rules_version,
+            "prices_version": self.prices_version,
+            "uncounted_calls": self.uncounted_calls,
+            "capacity_calls_without_price": self.capacity_calls_without_price,
+            "corrections": self.corrections,
             "focus_version": self.version.as_str(),
             "validated_by_official_rules": self.version.is_validated(),
             "time_zone": "UTC",

@@ -9,19 +9,29 @@
 //! - Version 1.2 passes the official validator but for its known defects; the column sets of 1.3 and 1.4 are offered,
 //!   but can't be validated offline.
 
+mod capacity;
 mod check;
 mod columns;
+mod correction;
 mod csv;
+mod export;
+#[cfg(test)]
+mod export_tests;
 mod line;
 mod manifest;
+mod party;
 mod row;
 #[cfg(test)]
 mod tests;
 mod words;
 
+pub use capacity::{Capacity, CapacityLines};
 pub use check::{Sums, check, sums};
 pub use columns::{Cell, Column, FocusVersion, Kind, columns};
+pub use correction::CorrectionLine;
 pub use csv::write_csv;
+pub use export::{ExportInputs, FocusAsk, FocusExport, FocusRefusal, LedgerSums};
 pub use line::{Charge, Commitment, Correction, Party, Resource, UsageLine};
 pub use manifest::{Manifest, UnpricedUsage};
+pub use party::{accounts, resource};
 pub use row::{FocusError, FocusRow, rows};

@@ -70,7 +70,10 @@ pub fn rows(lines: &[UsageLine]) -> Result<Vec<FocusRow>, FocusError> {
         }
     }
     // A correction that comes to nothing is none.
-    let told = |line: &UsageLine| line.correction.is_none() || !line.quantity.is_zero();
+    let told = |line: &UsageLine| match line.charge {
+        Charge::Difference { list_cost, cost } => !(list_cost.is_zero() && cost.is_zero() && line.quantity.is_zero()),
+        _ => line.correction.is_none() || !line.quantity.is_zero(),
+    };
     merged.into_values().filter(told).map(FocusRow::of).collect()
 }
 
@@ -120,6 +123,10 @@ fn add(sum: &mut UsageLine, line: &UsageLine) {
         | (Charge::Unused { effective_cost: sum, .. }, Charge::Unused { effective_cost, .. }) => {
             *sum += *effective_cost;
         }
+        (Charge::Difference { list_cost, cost }, Charge::Difference { list_cost: more_list, cost: more }) => {
+            *list_cost += *more_list;
+            *cost += *more;
+        }
         _ => {}
     }
 }
@@ -144,6 +151,7 @@ impl RowKey {
             Charge::Used { .. } => 1,
             Charge::Unused { .. } => 2,
             Charge::Purchase { .. } => 3,
+            Charge::Difference { .. } => 4,
         };
         Self {
             period: line.period,
@@ -164,7 +172,7 @@ impl RowKey {
 /// The capacity that a line is about.
 pub(super) const fn commitment(line: &UsageLine) -> Option<&Commitment> {
     match &line.charge {
-        Charge::OnDemand => None,
+        Charge::OnDemand | Charge::Difference { .. } => None,
         Charge::Used { of, .. } | Charge::Unused { of, .. } | Charge::Purchase { of } => Some(of),
     }
 }
@@ -180,8 +188,12 @@ impl FocusRow {
         let list_unit_price = exact_product(list, block).ok_or_else(too_fine)?;
         let list_cost = exact_product(list_unit_price, pricing_quantity).ok_or_else(too_fine)?;
         let contracted_cost = exact_product(contracted_unit_price, pricing_quantity).ok_or_else(too_fine)?;
+        let (list_cost, contracted_cost) = match line.charge {
+            Charge::Difference { list_cost, cost } => (list_cost, cost),
+            _ => (list_cost, contracted_cost),
+        };
         let (effective_cost, billed_cost) = match &line.charge {
-            Charge::OnDemand => (contracted_cost, contracted_cost),
+            Charge::OnDemand | Charge::Difference { .. } => (contracted_cost, contracted_cost),
             Charge::Used { effective_cost, .. } | Charge::Unused { effective_cost, .. } => {
                 (*effective_cost, Decimal::ZERO)
             }
@@ -204,6 +216,12 @@ impl FocusRow {
             billed_cost,
             line,
         })
+    }
+
+    /// True for a difference, which has no price.
+    #[must_use]
+    pub const fn is_difference(&self) -> bool {
+        matches!(self.line.charge, Charge::Difference { .. })
     }
 
     /// True for capacity, whose rows are in hours.

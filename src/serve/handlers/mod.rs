@@ -1,7 +1,9 @@
 //! One file for each resource.
 
+pub mod exports;
 pub mod health;
 pub mod queries;
+pub mod reconcile;
 pub mod reports;
 pub mod sources;
 pub mod sql;

@@ -86,12 +86,22 @@ fn ask(given: &BTreeMap<String, String>) -> Result<Ask, ApiError> {
 }
 
 /// Whether CSV is asked for; a parameter that is not known would silently not hold.
-fn known(given: &BTreeMap<String, String>, names: &[&str]) -> Result<bool, ApiError> {
+pub fn known(given: &BTreeMap<String, String>, names: &[&str]) -> Result<bool, ApiError> {
+    known_names(given, names)?;
+    csv_asked(given)
+}
+
+/// Refuses a parameter that there is not.
+pub fn known_names(given: &BTreeMap<String, String>, names: &[&str]) -> Result<(), ApiError> {
     if let Some(name) = given.keys().find(|name| !names.contains(&name.as_str())) {
         let error =
             ApiError::new(StatusCode::BAD_REQUEST, "unknown_parameter", format!("there is no parameter '{name}'"));
         return Err(error.hint(format!("there are {}", names.join(", "))));
     }
+    Ok(())
+}
+
+fn csv_asked(given: &BTreeMap<String, String>) -> Result<bool, ApiError> {
     match given.get("format").map(String::as_str) {
         None | Some("json") => Ok(false),
         Some("csv") => Ok(true),
@@ -103,7 +113,8 @@ fn known(given: &BTreeMap<String, String>, names: &[&str]) -> Result<bool, ApiEr
     }
 }
 
-fn wrong(error: &AskError) -> ApiError {
+/// What is wrong with a question.
+pub fn wrong(error: &AskError) -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, "invalid_report", error.to_string())
         .hint("for example month=2026-10&by=team,model&tz=Europe/Berlin&currency=EUR")
 }
@@ -112,7 +123,8 @@ fn as_json(value: Value) -> Response {
     Json(value).into_response()
 }
 
-fn as_csv(text: String) -> Response {
+/// Comma-separated.
+pub fn as_csv(text: String) -> Response {
     ([(header::CONTENT_TYPE, "text/csv")], text).into_response()
 }
 

@@ -8,6 +8,7 @@ mod json;
 mod meter;
 mod number;
 mod openai;
+mod records;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -61,10 +62,14 @@ impl Format {
             } else if head.contains("\"start_time\"") {
                 Some(Self::OpenAiCosts)
             } else {
-                None
+                Self::of_columns(&head.to_ascii_lowercase())
             };
         }
-        let header = head.lines().next().unwrap_or_default().to_ascii_lowercase();
+        Self::of_columns(&head.lines().next().unwrap_or_default().to_ascii_lowercase())
+    }
+
+    /// By the names of columns.
+    fn of_columns(header: &str) -> Option<Self> {
         if header.contains("line_item_usage_type") || header.contains("line_item_line_item_type") {
             Some(Self::AwsCur2)
         } else if header.contains("metercategory") || header.contains("metername") {
@@ -78,7 +83,8 @@ impl Format {
 impl std::str::FromStr for Format {
     type Err = ();
     fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|format| format.as_str() == text).ok_or(())
+        let short = |format: &Self| format.as_str().split('-').next().unwrap_or_default();
+        Self::ALL.into_iter().find(|format| format.as_str() == text || short(format) == text).ok_or(())
     }
 }
 
@@ -171,12 +177,14 @@ pub fn read(format: Format, file: &str, bytes: &[u8], names: Names<'_>) -> Resul
         Err(error) => {
             let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
-            let compressed = bytes.starts_with(&[0x1f, 0x8b]);
-            let hint = if compressed { "unpack it first: it is gzip" } else { "export it as UTF-8" };
-            problems.add(line, "the file is no UTF-8 text", hint);
+            problems.add(line, "the file is no UTF-8 text", "export it as UTF-8, as gzip of it, or as Parquet");
             return problems.or(Bill::default());
         }
     };
+    let records = matches!(format, Format::AwsCur2 | Format::AzureCost) && text.trim_start().starts_with(['{', '[']);
+    if records {
+        return read_records(format, text, names, problems);
+    }
     let bill = match format {
         Format::AwsCur2 => aws::read(text, names, &mut problems),
         Format::AzureCost => azure::read(text, names, &mut problems),
@@ -186,9 +194,30 @@ pub fn read(format: Format, file: &str, bytes: &[u8], names: Names<'_>) -> Resul
     problems.or(bill)
 }
 
+/// Reads a wide export that is JSON, and tells lines of the JSON.
+fn read_records(
+    format: Format,
+    text: &str,
+    names: Names<'_>,
+    mut problems: Problems<'_>,
+) -> Result<Bill, Vec<Problem>> {
+    let Some(csv) = records::as_csv(text, &mut problems) else { return problems.or(Bill::default()) };
+    let mut bill = match format {
+        Format::AzureCost => azure::read(&csv.text, names, &mut problems),
+        _ => aws::read(&csv.text, names, &mut problems),
+    };
+    for line in &mut bill.lines {
+        line.place.line = csv.line(line.place.line);
+    }
+    for problem in &mut problems.found {
+        problem.line = csv.line(problem.line);
+    }
+    problems.or(bill)
+}
+
 /// Lines of several files that say the same: the same day exported twice. Each is a mistake at the later place.
 #[must_use]
-pub fn repeated(bills: &[Bill]) -> Vec<Problem> {
+pub fn repeated(bills: &[&Bill]) -> Vec<Problem> {
     let mut seen: BTreeMap<_, &Place> = BTreeMap::new();
     let mut problems = Vec::new();
     for line in bills.iter().flat_map(|bill| &bill.lines).filter(|line| !line.cost.is_zero()) {

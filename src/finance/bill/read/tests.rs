@@ -208,7 +208,7 @@ fn a_damaged_bill_is_refused_with_every_mistake() {
     assert_eq!(lines(read_text(Format::OpenAiCosts, "{\"data\": [\n{")), [2]);
     let catalog = Catalog::bundled().unwrap();
     let names = Names { catalog: &catalog, meters: &Meters::default() };
-    assert!(read(Format::AwsCur2, "x", &[0x1f, 0x8b, 0xff], names).unwrap_err()[0].hint.contains("gzip"));
+    assert!(read(Format::AwsCur2, "x", &[0x1f, 0x8b, 0xff], names).unwrap_err()[0].hint.contains("UTF-8"));
 }
 
 #[test]
@@ -216,6 +216,7 @@ fn the_same_day_in_two_files_is_told() {
     let catalog = Catalog::bundled().unwrap();
     let names = Names { catalog: &catalog, meters: &Meters::default() };
     let bills = ["a.csv", "b.csv"].map(|file| read(Format::AzureCost, file, AZURE.as_bytes(), names).unwrap());
+    let bills: Vec<&Bill> = bills.iter().collect();
     let found = repeated(&bills);
     assert_eq!(found.len(), 2);
     assert_eq!(found[0].to_string(), "b.csv:2: the line is in a.csv:2 too; take one of the two exports out");
@@ -292,4 +293,37 @@ proptest::proptest! {
             }
         }
     }
+}
+
+#[test]
+fn wide_exports_as_json_are_the_same_and_tell_their_own_lines() {
+    let mut csv = csv::Reader::from_reader(AWS.as_bytes());
+    let names = csv.headers().unwrap().clone();
+    let objects: Vec<String> = csv
+        .records()
+        .map(|record| {
+            let record = record.unwrap();
+            let pairs = names.iter().zip(record.iter()).filter(|(_, text)| !text.is_empty());
+            let map: serde_json::Map<String, serde_json::Value> =
+                pairs.map(|(name, text)| (name.to_owned(), text.into())).collect();
+            serde_json::Value::Object(map).to_string()
+        })
+        .collect();
+    let plain = |bill: Bill| {
+        let lines = bill.lines.into_iter().map(|line| BillLine { place: Place::default(), ..line });
+        lines.collect::<Vec<_>>()
+    };
+    let expected = plain(read_text(Format::AwsCur2, AWS).unwrap());
+    for text in [objects.join("\n"), format!("[\n{}\n]", objects.join(",\n"))] {
+        assert_eq!(Format::detect(text.as_bytes()), Some(Format::AwsCur2));
+        assert_eq!(plain(read_text(Format::AwsCur2, &text).unwrap()), expected);
+    }
+    // Numbers are read from their digits; the third object is in the third line, or in the fourth of a list.
+    let wrong =
+        |text: String| read_text(Format::AwsCur2, &text.replacen("\"0.001\"", "\"0,001\"", 1)).unwrap_err()[0].line;
+    assert_eq!(wrong(objects.join("\n")), 3);
+    assert_eq!(wrong(format!("[\n{}\n]", objects.join(",\n"))), 4);
+    let numbers = objects.join("\n").replacen("\"3.703701\"", "3.7037010000000000001e0", 1);
+    assert_eq!(read_text(Format::AwsCur2, &numbers).unwrap().lines[0].cost, d("3.703701"));
+    assert!(read_text(Format::AwsCur2, "[1, 2]").unwrap_err()[0].what.contains("no record"));
 }

@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 
 use super::super::{BillLine, Category};
 use super::types::{Amounts, Key, Metered, Options, Period, Reason};
-use crate::model::{HOUR_US, Timestamp};
+use crate::model::HOUR_US;
 use crate::pricing::Bucket;
 use crate::sheet::Place;
 
@@ -25,10 +25,8 @@ pub(super) struct Pair<'a> {
     pub apart: Option<Reason>,
     pub places: Vec<Place>,
     pub meters: BTreeSet<String>,
-    /// A line of the bill, to look its price up.
-    pub sample: Option<&'a BillLine>,
-    /// When it begins.
-    pub at: Option<Timestamp>,
+    /// The lines of the bill that count, to look their prices up.
+    pub counted: Vec<&'a BillLine>,
     units: BTreeSet<Option<Bucket>>,
 }
 
@@ -75,19 +73,21 @@ pub(super) fn group<'a>(metered: &'a [Metered], billed: &'a [BillLine], options:
         let key = known.key(slot, row.account.as_deref(), row.bucket, apart, &mut grouped.notes);
         let pair = grouped.pairs.entry((key, apart)).or_default();
         pair.apart = apart;
-        pair.at = Some(pair.at.map_or(row.from, |at| at.min(row.from)));
         let cost = row.cost.map(|cost| (row.currency.as_deref().unwrap_or_default(), cost));
         pair.units.insert(unit(row.bucket));
         pair.metered = Some(plus(pair.metered.take(), row.quantity, cost, row.calls));
     }
     for line in billed {
         let model = (line.platform.as_str(), line.model.as_deref());
-        let slot = (model, known.period(model, options.day(line.period.from)));
+        let day = options.day(line.period.from);
+        // A tax or a credit is for the time that it says.
+        let beside = !matches!(line.category, Category::Usage | Category::Discount);
+        let long = beside && line.period.to.0.saturating_sub(line.period.from.0) > DAY_US;
+        let slot = (model, if long { Period::month_of(day) } else { known.period(model, day) });
         let apart = apart(line, known.billed_buckets.contains(&slot));
         let key = known.key(slot, line.account.as_deref(), line.bucket, apart, &mut grouped.notes);
         let pair = grouped.pairs.entry((key, apart)).or_default();
         pair.apart = apart;
-        pair.at = Some(pair.at.map_or(line.period.from, |at| at.min(line.period.from)));
         if pair.places.len() < MOST_PLACES {
             pair.places.push(line.place.clone());
         }
@@ -97,7 +97,7 @@ pub(super) fn group<'a>(metered: &'a [Metered], billed: &'a [BillLine], options:
         let counted = if line.category == Category::Usage { line.quantity } else { Some(Decimal::ZERO) };
         if line.category == Category::Usage {
             pair.units.insert(unit(line.bucket));
-            pair.sample = pair.sample.or(Some(line));
+            pair.counted.push(line);
         }
         pair.billed = Some(plus(pair.billed.take(), counted, cost, 0));
     }

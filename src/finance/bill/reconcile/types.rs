@@ -133,7 +133,7 @@ pub enum Period {
 }
 
 impl Period {
-    pub(super) fn month_of(day: NaiveDate) -> Self {
+    pub(crate) fn month_of(day: NaiveDate) -> Self {
         Self::Month(day.with_day(1).unwrap_or(day))
     }
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 
+use super::super::BillLine;
 use super::group::Pair;
 use super::types::{Amounts, Finding, Key, Options, Outcome, Period, Prices, Reason, Tolerance};
-use crate::model::{Timestamp, Usage};
-use crate::pricing::{Bucket, PriceQuery};
+use crate::model::Usage;
+use crate::pricing::{Bucket, PriceBook, PriceQuery};
 
 /// Fraction digits of a price that is told; a quotient has no end.
 const PRICE_DIGITS: u32 = 15;
@@ -92,25 +93,53 @@ fn prices(key: &Key, pair: &Pair<'_>, options: &Options<'_>) -> Prices {
     Prices { billed, metered, book, stale }
 }
 
-/// The price book's price of one, for a call like the bill's line.
+/// The price book's price of one for what the bill's lines count; where they have several prices, the average.
 fn book_price(key: &Key, pair: &Pair<'_>, options: &Options<'_>) -> Option<Decimal> {
-    let (book, line, bucket) = (options.book?, pair.sample?, key.bucket?);
-    let usage = one_of(bucket)?;
-    let at = pair.at.unwrap_or(Timestamp(0));
+    let (book, bucket) = (options.book?, key.bucket?);
+    let mut prices = Vec::with_capacity(pair.counted.len());
+    for line in &pair.counted {
+        let price = line_price(book, line, key, line.bucket.unwrap_or(bucket))?;
+        prices.push((price, line.quantity.unwrap_or_default()));
+    }
+    let (first, _) = prices.first()?;
+    if prices.iter().all(|(price, _)| price == first) {
+        return Some(*first);
+    }
+    let (mut cost, mut count) = (Decimal::ZERO, Decimal::ZERO);
+    for (price, quantity) in prices {
+        cost = cost.checked_add(price.checked_mul(quantity)?)?;
+        count = count.checked_add(quantity)?;
+    }
+    cost.checked_div(count).map(|price| price.round_dp(PRICE_DIGITS).normalize())
+}
+
+/// The price book's price of one, for a call like the bill's line.
+fn line_price(book: &PriceBook, line: &BillLine, key: &Key, bucket: Bucket) -> Option<Decimal> {
+    let mut usage = one_of(bucket)?;
+    // A price above a threshold of the context is that of a call that passes it.
+    usage.input = line.context_over.map_or(usage.input, |over| Some(over.saturating_add(1)));
+    let geo = line.region.as_deref().filter(|_| line.scope.as_deref() == Some("geo")).and_then(geography);
     let query = PriceQuery {
         platform: Some(&key.platform),
         account: key.account.as_deref().or(line.account.as_deref()),
-        model: key.model.as_deref(),
+        model: line.model.as_deref(),
         scope: line.scope.as_deref(),
+        geo,
         region: line.region.as_deref(),
         tier: line.tier.as_deref(),
-        ..PriceQuery::new(at, &usage)
+        ..PriceQuery::new(line.period.from, &usage)
     };
     let priced = book.price(&query);
     let found = priced.lines.iter().find(|found| found.bucket == bucket)?;
     let price = found.contract_price.or(found.unit_price)?;
     // A price in another currency is no price to compare.
     (priced.currency.as_deref() == Some(line.currency.as_str())).then_some(price)
+}
+
+/// The geography that a region of AWS serves from.
+fn geography(region: &str) -> Option<&'static str> {
+    const OF: [(&str, &str); 4] = [("us-gov-", "us-gov"), ("us-", "us"), ("eu-", "eu"), ("ap-", "apac")];
+    OF.iter().find(|(start, _)| region.starts_with(start)).map(|(_, geo)| *geo)
 }
 
 /// One unit of a bucket as the counts of a call.

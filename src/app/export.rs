@@ -1,0 +1,75 @@
+//! `polymeter export focus`: a month in FOCUS, and the manifest beside it. Both files or none.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::StoreOptions;
+use super::report::{Opened, open, periods_of};
+use crate::clock::{Clock, SystemClock};
+use crate::finance::focus::FocusAsk;
+use crate::periods::{FocusForm, Moment, PricedBy};
+
+/// Writes the export of a month. `out` is a folder, or the file.
+///
+/// # Errors
+/// There is no store, the export can't be made, or a file can't be written. Nothing was written then.
+pub async fn export_focus(
+    options: StoreOptions,
+    ask: FocusAsk,
+    format: Option<FocusForm>,
+    out: &Path,
+) -> anyhow::Result<()> {
+    let Opened { store, engine, view, in_force } = open(&options).await?;
+    let none = BTreeMap::new();
+    let moment = Moment { live: &view, terms: &in_force.terms, complete_to: &none, now: SystemClock.now() };
+    let by = PricedBy { rules: &in_force.rules, commitments: &in_force.terms.commitments };
+    let (file, form) = target(out, format, &ask);
+    let made = periods_of(&store, &engine).focus(&ask, form, moment, by).await?;
+    let name = file.file_name().with_context(|| format!("{} is no file", file.display()))?.to_string_lossy();
+    let mut manifest: serde_json::Value = serde_json::from_str(&made.manifest)?;
+    manifest["file"] = name.into();
+    let manifest = serde_json::to_string_pretty(&manifest)? + "\n";
+    let beside = file.with_extension("manifest.json");
+    write_both(&[(&file, &made.bytes), (&beside, manifest.as_bytes())])?;
+    Ok(write!(std::io::stdout().lock(), "{}: {}{}\n", file.display(), made.summary, beside.display())?)
+}
+
+/// Where it goes: a folder gets a file with the usual name.
+fn target(out: &Path, format: Option<FocusForm>, ask: &FocusAsk) -> (PathBuf, FocusForm) {
+    let parquet = out.extension().is_some_and(|ending| ending == "parquet");
+    let format = format.unwrap_or(if parquet { FocusForm::Parquet } else { FocusForm::Csv });
+    let folder = out.is_dir() || out.as_os_str().to_string_lossy().ends_with('/') || out.extension().is_none();
+    let file = if folder { out.join(ask.file_name(format.ending())) } else { out.to_owned() };
+    (file, format)
+}
+
+/// Each is there whole or not at all, and none before all are written.
+fn write_both(files: &[(&Path, &[u8])]) -> anyhow::Result<()> {
+    let part = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        path.with_file_name(format!(".{name}.{}.part", std::process::id()))
+    };
+    let write = || -> std::io::Result<()> {
+        for (path, bytes) in files {
+            if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+                std::fs::create_dir_all(folder)?;
+            }
+            let mut file = std::fs::File::create(part(path))?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+        }
+        files.iter().try_for_each(|(path, _)| std::fs::rename(part(path), path))
+    };
+    let written = write();
+    if written.is_err() {
+        for (path, _) in files {
+            // The error that counts is the first one.
+            let _ = std::fs::remove_file(part(path));
+        }
+    }
+    let first = files.first().map(|(path, _)| path.display().to_string()).unwrap_or_default();
+    written.with_context(|| format!("{first} can't be written"))
+}
