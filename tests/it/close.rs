@@ -286,6 +286,43 @@ fn a_report_of_an_older_program_is_handed_out_as_that_made_it() {
 }
 
 #[test]
+fn the_focus_export_of_a_closed_month_stays_and_the_next_has_its_corrections() {
+    let (place, config) = filled();
+    works(&place, &["close", "--month", "2026-03", "--yes"]);
+    let export = |month: &str, name: &str| -> Vec<u8> {
+        let out = place.text(name);
+        works(&place, &["export", "focus", "--month", month, "--out", &out]);
+        std::fs::read(&out).unwrap()
+    };
+    let march = export("2026-03", "march.csv");
+    let parquet = export("2026-03", "march.parquet");
+    let total = |more: &[&str]| {
+        let ask = ["report", "chargeback", "--month", "2026-03", "--by", "team", "--format", "json"];
+        units(&told(&works(&place, &[&ask[..], more].concat()))["totals"][0]["cost"])
+    };
+    disturb(&place, &config);
+    assert!(export("2026-03", "again.csv") == march && export("2026-03", "again.parquet") == parquet);
+    let manifest: Value = serde_json::from_slice(&std::fs::read(place.path("again.manifest.json")).unwrap()).unwrap();
+    assert_eq!((&manifest["file"], &manifest["sha256"]), (&json!("again.parquet"), &json!(sha256(&parquet))));
+    // Rows of April that correct March, and nothing else: April has no calls in UTC.
+    let april = export("2026-04", "april.csv");
+    let mut reader = csv::Reader::from_reader(april.as_slice());
+    let names = reader.headers().unwrap().clone();
+    let at = |name: &str| names.iter().position(|column| column == name).unwrap();
+    let (class, cost, of) = (at("ChargeClass"), at("EffectiveCost"), at("x_CorrectionOf"));
+    let mut sum = 0;
+    for row in reader.records().map(Result::unwrap) {
+        assert_eq!((&row[class], &row[of]), ("Correction", "2026-03"), "{row:?}");
+        sum += units(&json!(row[cost]));
+    }
+    assert_eq!(sum, total(&["--restated"]) - total(&[]));
+    assert_ne!(sum, 0);
+    let server = place.serve();
+    assert!(server.get("/api/v1/exports/focus?month=2026-03").body == march);
+    server.stop();
+}
+
+#[test]
 fn retention_takes_nothing_from_a_closed_month() {
     let (place, config) = filled();
     close(&place, "2026-03");
