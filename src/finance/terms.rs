@@ -1,7 +1,7 @@
 //! What a report needs to know beside the ledger.
 
 use crate::attribution::SplitRule;
-use crate::pricing::Exchange;
+use crate::pricing::{Commitment, Exchange};
 
 /// What holds for the reports of a store.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +14,8 @@ pub struct Terms {
     pub exchange: Exchange,
     /// How shared cost is split.
     pub splits: Vec<SplitRule>,
+    /// Capacity that is paid by the hour.
+    pub commitments: Vec<Commitment>,
     /// Currency of reports that name none.
     pub currency: Option<String>,
 }

@@ -15,6 +15,7 @@ pub use router::{router, serve_api};
 
 use crate::clock::Clock;
 use crate::finance::Terms;
+use crate::finance::budget::Plan;
 use crate::ledger::View;
 use crate::query::{Engine, NamedQueries};
 use crate::telemetry::SourceBoard;
@@ -28,6 +29,8 @@ pub struct ApiState {
     pub engine: Engine,
     /// What reports need beside the ledger.
     pub terms: Arc<Terms>,
+    /// What may be spent.
+    pub budgets: Arc<Vec<Plan>>,
     /// Tells whether a month has ended.
     pub clock: Arc<dyn Clock>,
     /// Named queries.

@@ -22,6 +22,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/queries", get(queries::list))
         .route("/api/v1/queries/{name}", get(queries::run))
         .route("/api/v1/reports/chargeback", get(reports::chargeback))
+        .route("/api/v1/reports/what-if", get(reports::what_if))
+        .route("/api/v1/reports/budgets", get(reports::budgets))
         .route("/api/v1/reports/variance", get(reports::variance))
         .route("/api/v1/sources", get(sources::list))
         .route("/healthz", get(health::healthz))

@@ -67,6 +67,7 @@ fn compiled(version: Version, demo: bool) -> anyhow::Result<InForce> {
         prices_version: compiled.prices.book.version(),
         exchange: compiled.prices.exchange,
         splits: compiled.rules.splits,
+        commitments: compiled.prices.commitments,
         currency: version.currency.clone(),
     };
     let rules = Rules {
