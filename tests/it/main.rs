@@ -37,6 +37,7 @@ mod ops;
 mod receiver;
 mod receiver_limits;
 mod receiver_tls;
+mod recompute;
 mod replicas;
 mod samples;
 mod set_aside;
