@@ -119,11 +119,13 @@ fn a_wrong_file_among_right_ones_changes_nothing_and_reports_say_what_is_missing
         "gpt-4o",
         "--input-tokens",
         "1000",
+        "--output-tokens",
+        "100",
         "--format",
         "json",
     ];
     let told = crate::ops::told(&works(&place, &explain));
-    assert_eq!((&told["cost"], &told["cost_status"]), (&"0.0025".into(), &"priced".into()), "{told}");
+    assert_eq!((&told["cost"], &told["cost_status"]), (&"0.0035".into(), &"priced".into()), "{told}");
     let unknown = [
         "prices",
         "explain",
