@@ -2,6 +2,7 @@
 //! function over `calls`: all their columns, and those of [`ADDED`] behind them.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -87,20 +88,34 @@ pub fn quoted(sql: &str) -> Cow<'_, str> {
     if !sql.to_ascii_lowercase().contains(NAME) {
         return Cow::Borrowed(sql);
     }
-    let Ok(mut tokens) = Tokenizer::new(&PostgreSqlDialect {}, sql).with_unescape(false).tokenize() else {
+    // Not written again from its tokens: they do not keep how a text was written.
+    let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location() else {
         return Cow::Borrowed(sql);
     };
-    for at in 0..tokens.len() {
-        let named = tokens.iter().skip(at + 1).find(|token| !matches!(token, Token::Whitespace(_)));
-        if named == Some(&Token::RArrow)
-            && let Some(Token::Word(Word { value, quote_style: quote @ None, .. })) = tokens.get_mut(at)
+    let mut names: BTreeMap<(u64, u64), usize> = BTreeMap::new();
+    for (at, found) in tokens.iter().enumerate() {
+        let next = tokens.iter().skip(at + 1).find(|next| !matches!(next.token, Token::Whitespace(_)));
+        if next.is_some_and(|next| next.token == Token::RArrow)
+            && let Token::Word(Word { value, quote_style: None, .. }) = &found.token
             && (value.eq_ignore_ascii_case("from") || value.eq_ignore_ascii_case("to"))
         {
-            value.make_ascii_lowercase();
-            *quote = Some('"');
+            names.insert((found.span.start.line, found.span.start.column), value.len());
         }
     }
-    Cow::Owned(tokens.iter().map(ToString::to_string).collect())
+    let (mut text, mut place, mut left) = (String::with_capacity(sql.len() + 8), (1, 1), 0);
+    for c in sql.chars() {
+        if let Some(length) = names.get(&place) {
+            text.push('"');
+            left = *length;
+        }
+        text.push(if left > 0 { c.to_ascii_lowercase() } else { c });
+        if left == 1 {
+            text.push('"');
+        }
+        left = left.saturating_sub(1);
+        place = if c == '\n' { (place.0 + 1, 1) } else { (place.0, place.1 + 1) };
+    }
+    Cow::Owned(text)
 }
 
 /// Gives the named arguments of the function their places: table functions only know places.
