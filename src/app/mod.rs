@@ -2,6 +2,7 @@
 
 mod attribute;
 mod bills;
+mod budgets;
 mod demo;
 mod explain;
 mod export;
@@ -27,10 +28,13 @@ pub use import::{ImportKind, ImportOptions, ImportSummary, import, import_again}
 pub use journal::journal_inspect;
 pub use maintain::{audit, maintain, resettle};
 pub use periods::{CloseOptions, close, periods_list, periods_verify, reopen};
-pub use prices::{PriceQuestion, prices_check, prices_diff, prices_explain, prices_explain_call};
+pub use prices::{
+    PriceQuestion, PriceUpdate, prices_check, prices_diff, prices_explain, prices_explain_call, prices_list,
+    prices_update,
+};
 pub use quarantine::{RetrySummary, quarantine_list, quarantine_retry, quarantine_show, tell_retry};
 pub use reconcile::{reconcile, reconcile_calls};
-pub use report::{ReportFormat, ReportOutput, report_chargeback, report_variance};
+pub use report::{ReportFormat, ReportOutput, report_budgets, report_chargeback, report_variance, report_what_if};
 pub use serve::{ServeOptions, serve};
 pub use sql::{SqlFormat, SqlOptions, sql};
 

@@ -1,6 +1,6 @@
 //! `polymeter report`: a month in money, from one moment of the store, as a table or a file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,16 +9,20 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::report_files::{parquet, workbook, xlsx};
-use super::{StoreOptions, existing_store, rules};
+use super::{StoreOptions, existing_store, prices, rules};
 use crate::clock::{Clock, SystemClock};
 use crate::finance::ask::Ask;
+use crate::finance::budget::{self, Plan};
 use crate::finance::calendar::Month;
 use crate::finance::chargeback::Report;
 use crate::finance::period::State;
+use crate::finance::what_if::Target;
 use crate::ledger::View;
 use crate::periods::{Basis, Moment, PeriodError, Periods};
 use crate::pipeline::load_view;
-use crate::query::{Engine, Limits, variance};
+use crate::pricing::Contract;
+use crate::query::{Engine, Limits, budget_status, variance, what_if};
+use crate::settle;
 use crate::store::Store;
 
 /// Form of a report.
@@ -149,6 +153,98 @@ pub async fn report_variance(
     output.write(&bytes)
 }
 
+/// Writes what the calls of a month would have cost elsewhere. The contract is one of the price files in force, or in a file
+/// of its own.
+///
+/// # Errors
+/// There is no store or no such contract, or the report can't be made or written.
+pub async fn report_what_if(
+    options: StoreOptions,
+    ask: Ask,
+    mut target: Target,
+    output: ReportOutput,
+) -> anyhow::Result<()> {
+    output.check()?;
+    let named = target
+        .contract
+        .clone()
+        .filter(|name| Path::new(name).extension().is_some_and(|end| end == "toml" || end == "csv"));
+    let own = named.map(|file| only_contract(Path::new(&file))).transpose()?;
+    let store = existing_store(&options.data).await?;
+    let in_force = rules::in_force(&store, &options.said).await?;
+    let view = load_view(&store, &in_force.rules, SystemClock.now()).await?;
+    let mut rules = in_force.rules;
+    if let Some((id, contracts)) = own {
+        let mut with = settle::Rules::clone(&rules);
+        with.prices = with.prices.with_contracts(contracts)?;
+        rules = Arc::new(with);
+        target.contract = Some(id);
+    }
+    let engine = Engine::new(limits(), rules)?.with_terms(Arc::clone(&in_force.terms));
+    let report = what_if(&engine, &view, ask, target, SystemClock.now()).await?;
+    let bytes = match output.format {
+        ReportFormat::Table => report.table().into_bytes(),
+        ReportFormat::Json => pretty(&report.json())?,
+        ReportFormat::Csv => report.grid().csv().into_bytes(),
+        ReportFormat::Parquet => parquet(&report.grid())?,
+        ReportFormat::Xlsx => {
+            let title = format!("{} ({}), with {}", report.ask.month, report.ask.zone, report.target.told());
+            let parts = "compared and not compared together are the ledger".to_owned();
+            xlsx(&[("what if".to_owned(), title), ("read".to_owned(), parts)], &report.grid())?
+        }
+    };
+    output.write(&bytes)
+}
+
+/// Writes how budgets stand.
+///
+/// # Errors
+/// There is no store, or the report can't be made or written.
+pub async fn report_budgets(
+    options: StoreOptions,
+    plans: &[Plan],
+    month: Option<Month>,
+    output: ReportOutput,
+) -> anyhow::Result<()> {
+    output.check()?;
+    if plans.is_empty() {
+        bail!(
+            "there is no [[budget]] in the configuration; give one with --config, deploy/polymeter.example.toml shows how"
+        );
+    }
+    let Opened { engine, view, in_force, .. } = open(&options).await?;
+    let now = SystemClock.now();
+    let mut statuses = Vec::new();
+    for plan in plans {
+        statuses.push(budget_status(&engine, &view, plan, month, &in_force.terms, now).await?);
+    }
+    let grid = budget::grid(&statuses);
+    let bytes = match output.format {
+        ReportFormat::Table => grid.table(0).into_bytes(),
+        ReportFormat::Json => pretty(&budget::report_json(&statuses, now))?,
+        ReportFormat::Csv => grid.csv().into_bytes(),
+        ReportFormat::Parquet => parquet(&grid)?,
+        ReportFormat::Xlsx => xlsx(&[("made_at".to_owned(), now.to_string())], &grid)?,
+    };
+    output.write(&bytes)
+}
+
+/// The contract of a file that holds one.
+fn only_contract(file: &Path) -> anyhow::Result<(String, Vec<Contract>)> {
+    let contracts = prices::contracts_of(file)?;
+    let ids: BTreeSet<&str> = contracts.iter().map(|contract| contract.contract_id.as_str()).collect();
+    match ids.into_iter().collect::<Vec<_>>().as_slice() {
+        [only] => Ok(((*only).to_owned(), contracts)),
+        [] => bail!("{} holds no [[contract]]", file.display()),
+        several => bail!("{} holds several contracts ({}); keep one", file.display(), several.join(", ")),
+    }
+}
+
+/// Nobody else waits, and a month may have many users.
+fn limits() -> Limits {
+    Limits { rows: 1_000_000, time: Duration::from_secs(600), answer_bytes: 1 << 30, ..Limits::default() }
+}
+
 /// A store at one moment.
 pub(super) struct Opened {
     pub store: Store,
@@ -161,9 +257,8 @@ pub(super) async fn open(options: &StoreOptions) -> anyhow::Result<Opened> {
     let store = existing_store(&options.data).await?;
     let in_force = rules::in_force(&store, &options.said).await?;
     let view = load_view(&store, &in_force.rules, SystemClock.now()).await?;
-    // Nobody else waits, and a month may have many users.
-    let limits = Limits { rows: 1_000_000, time: Duration::from_secs(600), answer_bytes: 1 << 30, ..Limits::default() };
-    Ok(Opened { engine: Engine::new(limits, in_force.rules.clone())?, store, view, in_force })
+    let engine = Engine::new(limits(), in_force.rules.clone())?.with_terms(Arc::clone(&in_force.terms));
+    Ok(Opened { engine, store, view, in_force })
 }
 
 /// The months of a store.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
+use super::budgets::Watch;
 use super::receivers::{Bound, Prepared};
 use super::report::periods_of;
 use super::{demo, rules};
@@ -76,17 +77,27 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
         retention: config.retention(),
     };
     let writer = Some(Arc::clone(journal.writer()));
-    let engine = Engine::new(Limits::default(), Arc::clone(&rules))?;
+    let engine = Engine::new(Limits::default(), Arc::clone(&rules))?.with_terms(Arc::clone(&terms));
     let meter = Meter::start(&store, rules, Arc::clone(&clock), meter_options, inbox, writer, journal.brake()).await?;
     let board = SourceBoard::default();
     let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
     let http_at = http.local_addr()?;
 
+    let watch = Watch {
+        budgets: config.budgets.clone(),
+        view: meter.view(),
+        engine: engine.clone(),
+        terms: Arc::clone(&terms),
+        clock: Arc::clone(&clock),
+        store: store.clone(),
+    };
+    watch.start(&tasks, &cancel)?;
     let state = ApiState {
         view: meter.view(),
         periods: periods_of(&store, &engine),
         engine,
         terms,
+        budgets: Arc::new(config.budgets.plans.clone()),
         clock: Arc::clone(&clock),
         queries: Arc::new(NamedQueries::bundled()),
         board: board.clone(),

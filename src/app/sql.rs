@@ -39,10 +39,10 @@ pub struct SqlOptions {
 /// There is no store, or the statement fails.
 pub async fn sql(options: SqlOptions) -> anyhow::Result<()> {
     let store = existing_store(&options.data).await?;
-    let rules = rules::rules(&store, &options.said).await?;
+    let rules::InForce { rules, terms, .. } = rules::in_force(&store, &options.said).await?;
     let view = load_view(&store, &rules, SystemClock.now()).await?;
     let limits = Limits { rows: 1_000_000, time: Duration::from_secs(600), ..Limits::default() };
-    let mut answer = Engine::new(limits, rules)?.run(&view, &options.statement, Params::None).await?;
+    let mut answer = Engine::new(limits, rules)?.with_terms(terms).run(&view, &options.statement, Params::None).await?;
     let schema = answer.schema();
     let batches = answer.collect().await?;
     let mut out = std::io::stdout().lock();

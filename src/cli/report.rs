@@ -8,6 +8,7 @@ use super::store::Place;
 use crate::app::{self, ReportFormat, ReportOutput};
 use crate::finance::ask::{Ask, AskError};
 use crate::finance::calendar::Month;
+use crate::finance::what_if::Target;
 use crate::periods::Basis;
 
 #[derive(Debug, Subcommand)]
@@ -31,6 +32,31 @@ pub(super) enum Report {
         #[command(flatten)]
         place: Place,
     },
+    /// What the calls of a month would have cost elsewhere: on another cloud, or under another contract.
+    #[command(
+        after_help = "Every call is priced again with its own counts, at its own time. What can't be compared in full is listed with its reason and cost; compared and not compared together are the ledger. A contract holds with its platforms in the place of all others there, for every account; before its first day its first terms are taken.\n\nThe same for each call, in SQL: SELECT call_id, cost, cost_elsewhere, difference, assumed, why_not FROM what_if(platform => 'aws.bedrock', from => '2026-10-01', to => '2026-11-01')\n\nExamples:\n  polymeter report what-if --month 2026-10 --platform aws.bedrock\n  polymeter report what-if --month 2026-10 --contract EA-4712 --by team,model\n  polymeter report what-if --month 2026-10 --contract offer.toml --format xlsx --out offer.xlsx"
+    )]
+    WhatIf {
+        #[command(flatten)]
+        elsewhere: Box<WhereElse>,
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// What may be spent in a month, what was spent and is expected to.
+    #[command(
+        after_help = "Budgets are the [[budget]] of a configuration; `polymeter serve` tells the [[alert]] receivers when a threshold is reached. Days to come are expected to cost the mean of the same weekdays of the last 28 days.\n\nstate: ok; threshold_reached; expected_over: the amount will be reached before the month ends; over.\n\nExamples:\n  polymeter report budgets --config polymeter.toml\n  polymeter report budgets --config polymeter.toml --month 2026-10 --format csv"
+    )]
+    Budgets {
+        /// The month, for example 2026-10 [default: that of now, in the time zone of each budget]
+        #[arg(long, value_name = "YYYY-MM")]
+        month: Option<String>,
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Why a month cost more or less than another: volume, mix and price, adding up to the difference.
     #[command(
         after_help = "volume: more or fewer tokens at the other month's average. mix: a larger share of dearer or cheaper models. price: another average price per token of the same model on the same platform. new and ended: what only one month has.\n\nExample:\n  polymeter report variance --month 2026-10 --against 2026-09 --by team"
@@ -46,6 +72,40 @@ pub(super) enum Report {
         #[command(flatten)]
         place: Place,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WhereElse {
+    /// The month, for example 2026-10.
+    #[arg(long, value_name = "YYYY-MM")]
+    month: String,
+    /// Columns to group by, with commas.
+    #[arg(long, default_value = "platform,model")]
+    by: String,
+    /// Time zone of the month; bills of providers are in UTC.
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    tz: String,
+    /// Who would bill: aws.bedrock, azure.ai.openai, openai, gcp.vertex_ai, …
+    #[arg(long)]
+    platform: Option<String>,
+    /// A contract by its contract_id, or a file with one.
+    #[arg(long, value_name = "ID|FILE")]
+    contract: Option<String>,
+    /// Billing account there, for contracts that tell accounts apart.
+    #[arg(long)]
+    account: Option<String>,
+    /// Another model.
+    #[arg(long)]
+    model: Option<String>,
+    /// Where the calls may run: in_region, geo:eu, global.
+    #[arg(long)]
+    scope: Option<String>,
+    /// Region that would be called.
+    #[arg(long)]
+    region: Option<String>,
+    /// Tier: standard, batch, flex, priority.
+    #[arg(long)]
+    tier: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -111,6 +171,18 @@ impl Report {
                 let ask = question.ask(currency.as_deref())?;
                 let basis = if restated { Basis::Restated } else { Basis::Posted };
                 app::report_chargeback(place.read()?.0, ask, basis, output.into()).await
+            }
+            Self::Budgets { month, output, place } => {
+                let month = month.map(|month| month.parse::<Month>()).transpose()?;
+                let (options, config) = place.read()?;
+                let plans = config.map(|config| config.budgets.plans).unwrap_or_default();
+                app::report_budgets(options, &plans, month, output.into()).await
+            }
+            Self::WhatIf { elsewhere, output, place } => {
+                let WhereElse { month, by, tz, platform, contract, account, model, scope, region, tier } = *elsewhere;
+                let ask = Ask::new(&month, &by, Some(&tz), None)?;
+                let target = Target { platform, contract, account, model, scope, region, tier }.checked()?;
+                app::report_what_if(place.read()?.0, ask, target, output.into()).await
             }
             Self::Variance { question, against, output, place } => {
                 let ask = question.ask(None)?;

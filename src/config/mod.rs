@@ -1,5 +1,6 @@
 //! The configuration file: TOML, every key known, every error told at once.
 
+mod budgets;
 mod read;
 mod receivers;
 mod rule_files;
@@ -8,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+pub use budgets::{AlertTarget, AlertTargetKind, Budgets, UrlSource};
 pub use receivers::{OTLP, ReceiverConfig};
 pub use rule_files::{Compiled, Recorded, RuleText, Said, compile, read_prices};
 
@@ -61,6 +63,8 @@ pub struct Config {
     pub sources: Vec<SourceConfig>,
     /// Prices, and who pays.
     pub said: Said,
+    /// What may be spent, and who is told.
+    pub budgets: Budgets,
 }
 
 /// A followed source.
@@ -112,6 +116,7 @@ impl Default for Config {
             traces_endpoint: None,
             sources: Vec::new(),
             said: Said::default(),
+            budgets: Budgets::default(),
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::{Config, FormatConfig, ReceiverConfig, SourceConfig};
-use super::{receivers, rule_files};
+use super::{budgets, receivers, rule_files};
 use crate::telemetry::LogFormat;
 
 /// Keys that every source has; the others belong to its format.
@@ -36,6 +36,9 @@ pub fn read(text: &str, folder: &Path, change: impl FnOnce(&mut Config)) -> Resu
             "source",
             "attribution",
             "prices",
+            "budget",
+            "alert",
+            "alerts",
         ],
         &mut problems,
     );
@@ -76,6 +79,7 @@ pub fn read(text: &str, folder: &Path, change: impl FnOnce(&mut Config)) -> Resu
         config.traces_endpoint = (!endpoint.is_empty()).then_some(endpoint);
     });
     rule_files::read(&table, folder, &mut config, &mut problems);
+    budgets::read(&table, &mut config, &mut problems);
     sources(&table, &mut config, &mut problems);
     change(&mut config);
     receivers::check(&config, &mut problems);
@@ -252,7 +256,7 @@ impl Section<'_> {
         }
     }
 
-    fn seconds(&mut self, key: &str, into: &mut Duration) {
+    pub fn seconds(&mut self, key: &str, into: &mut Duration) {
         match self.table.get(key) {
             None => {}
             Some(Value::Integer(seconds)) if *seconds > 0 => *into = Duration::from_secs(seconds.unsigned_abs()),

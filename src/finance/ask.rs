@@ -205,6 +205,24 @@ impl Ask {
         )
     }
 
+    /// What was used of provisioned capacity by group and hour, of the hours from `from` until before `to`.
+    #[must_use]
+    pub fn capacity_sql(&self, (from, to): (Timestamp, Timestamp)) -> String {
+        let by: Vec<&str> = self.by.iter().map(|column| column.0).collect();
+        let ordinals: Vec<String> = (1..=by.len() + 5).map(|number| number.to_string()).collect();
+        format!(
+            "SELECT {}, date_trunc('hour', ts) AS used_hour, platform AS on_platform, account AS on_account, model AS on_model, \
+             deployment AS on_deployment, count(*) AS calls, sum(input_tokens), sum(cache_read_tokens), sum(cache_write_tokens), \
+             sum(cache_write_1h_tokens), sum(output_tokens), sum(audio_input_tokens), sum(audio_output_tokens), \
+             sum(image_input_tokens), sum(images) FROM calls WHERE tier = 'provisioned' AND \
+             ts >= to_timestamp_micros({}) AND ts < to_timestamp_micros({}) GROUP BY {}",
+            by.join(", "),
+            from.0,
+            to.0,
+            ordinals.join(", ")
+        )
+    }
+
     /// Priced calls by group, platform and model, for the variance.
     #[must_use]
     pub fn items_sql(&self) -> String {

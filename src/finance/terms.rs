@@ -12,10 +12,10 @@ pub struct Terms {
     pub prices_version: String,
     /// What turns sums into another currency.
     pub exchange: Exchange,
-    /// Capacity paid by the hour.
-    pub commitments: Vec<Commitment>,
     /// How shared cost is split.
     pub splits: Vec<SplitRule>,
+    /// Capacity that is paid by the hour.
+    pub commitments: Vec<Commitment>,
     /// Currency of reports that name none.
     pub currency: Option<String>,
 }

@@ -66,7 +66,7 @@ impl Periods {
     }
 
     async fn as_closed(&self, closed: &Closed, all: &[Closed], ask: Ask, live: &View) -> Result<Report, PeriodError> {
-        let terms = self.pinned(closed).await?.terms;
+        let Pinned { terms, rules } = self.pinned(closed).await?;
         let known = Known {
             complete_to: closed.complete_to.clone(),
             now: closed.at(),
@@ -74,7 +74,9 @@ impl Periods {
         };
         let copy = self.copy_of(closed, live).await?;
         let corrected = self.corrected_by(closed, all, &ask, live).await?;
-        let mut report = chargeback(&self.engine, &copy, ask, &terms, known).await?.with_corrections(&corrected)?;
+        let mut report = chargeback(&self.engine.with_rules(rules), &copy, ask, &terms, known)
+            .await?
+            .with_corrections(&corrected)?;
         self.same_as_closed(closed, &report)?;
         report.closed = Some(format!("{} by {}", closed.closed_at, closed.by));
         Ok(report)

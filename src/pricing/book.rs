@@ -111,6 +111,14 @@ impl PriceBook {
         self.contracts.rows()
     }
 
+    /// The platforms that it has rows for, sorted.
+    #[must_use]
+    pub fn platforms(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.platforms.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The rows of all platforms for models with this name, best first within each tier, mode and bucket.
     pub(super) fn rows_of_model<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Row> {
         self.platforms

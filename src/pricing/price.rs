@@ -358,9 +358,11 @@ impl<'a> Finder<'a> {
         let hour = or_zero(usage.cache_write_1h);
         let (audio_in, audio_out) = (or_zero(usage.audio_input), or_zero(usage.audio_output));
         // Image tokens cost what text costs unless the vendor says otherwise; audio never does.
-        let image_in = if self.find(Bucket::ImageInput).is_some() { or_zero(usage.image_input) } else { 0 };
-        let by_image = usage.output.is_none_or(|output| output == 0) || self.find(Bucket::Image).is_some();
-        let images = if by_image { or_zero(usage.images) } else { 0 };
+        // Most calls have neither: nothing is looked up for them.
+        let image_in = usage.image_input.filter(|count| *count > 0 && self.find(Bucket::ImageInput).is_some());
+        let image_in = or_zero(image_in);
+        let by_image = || usage.output.is_none_or(|output| output == 0) || self.find(Bucket::Image).is_some();
+        let images = or_zero(usage.images.filter(|count| *count > 0 && by_image()));
         let request = u64::from(!self.q.failed && self.find(Bucket::Request).is_some());
 
         let taken = [read, write, audio_in, image_in].iter().try_fold(0_u64, |sum, count| sum.checked_add(*count));

@@ -54,6 +54,22 @@ pub enum Assumed {
     NoAccount,
     /// The dated edition of the model is not known there; the model's own rows were taken.
     NoSnapshot,
+    /// The contract does not hold at the time of the call; its first or last terms were taken.
+    ContractDates,
+}
+
+impl Assumed {
+    /// The stable word for columns and reports.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::GlobalScope => "global_scope",
+            Self::NoRegion => "no_region",
+            Self::NoAccount => "no_account",
+            Self::NoSnapshot => "no_snapshot",
+            Self::ContractDates => "contract_dates",
+        }
+    }
 }
 
 /// Why two prices can't be compared.
@@ -71,6 +87,8 @@ pub enum NotComparable {
     Currencies(Arc<str>, Arc<str>),
     /// Capacity that is paid by the hour has no price per call.
     Provisioned,
+    /// The contract that is asked about is not one with the platform of the call.
+    OtherPlatform,
 }
 
 impl NotComparable {
@@ -84,6 +102,21 @@ impl NotComparable {
             Self::MissingCount => "missing_count",
             Self::Currencies(..) => "currencies",
             Self::Provisioned => "provisioned",
+            Self::OtherPlatform => "other_platform",
+        }
+    }
+
+    /// The word with what makes it so, the same for calls that lack the same.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self {
+            Self::Buckets(lines) => {
+                let names: Vec<&str> = lines.iter().map(|line| line.bucket.as_str()).collect();
+                format!("{}: {}", self.code(), names.join(" "))
+            }
+            Self::Here(status) => format!("{}: {status}", self.code()),
+            Self::Currencies(here, there) => format!("{}: {here} {there}", self.code()),
+            other => other.code().to_owned(),
         }
     }
 }
@@ -92,7 +125,12 @@ impl PriceBook {
     /// Prices a call as it is and as it would be elsewhere.
     #[must_use]
     pub fn what_if(&self, q: &PriceQuery<'_>, to: &Elsewhere<'_>) -> WhatIf {
-        let here = self.price(q);
+        self.compared(self.price(q), q, to)
+    }
+
+    /// Compares what a call cost, whoever says so, with what it would cost elsewhere by this book.
+    #[must_use]
+    pub fn compared(&self, here: Priced, q: &PriceQuery<'_>, to: &Elsewhere<'_>) -> WhatIf {
         let (moved, mut assumed) = moved(q, to);
         let mut elsewhere = self.price(&moved);
         // Rows of some platforms exist by scope only: the widest is the nearest to a call that has none.
@@ -169,6 +207,8 @@ fn reasons(here: &Priced, elsewhere: &Priced) -> Vec<NotComparable> {
     }
     let missing: Vec<CostLine> = elsewhere.lines.iter().filter(|line| line.cost.is_none()).cloned().collect();
     match elsewhere.status {
+        // Without any line there was nothing to apply a rate to.
+        CostStatus::Unpriced if elsewhere.lines.is_empty() => all.push(NotComparable::MissingCount),
         CostStatus::Unpriced => all.push(NotComparable::NoRates),
         CostStatus::Partial if missing.is_empty() => all.push(NotComparable::MissingCount),
         CostStatus::Partial => all.push(NotComparable::Buckets(missing)),

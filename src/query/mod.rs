@@ -2,7 +2,9 @@
 //! would write, define or set anything are refused; memory, time, rows and text are limited.
 
 mod bills;
+mod budgets;
 mod call_match;
+mod commitments;
 mod focus;
 mod focus_columns;
 mod functions;
@@ -16,11 +18,15 @@ mod reports;
 mod session;
 mod threads;
 mod views;
+mod what_if;
 
 pub use bills::{bill_batch, bill_lines, bill_month};
+pub use budgets::budget_status;
 pub use call_match::{CallsAsk, Speakers, reconcile_calls};
 pub use focus::{FocusSources, focus, focus_parquet};
 pub use named::{NamedQueries, NamedQuery, Parameter};
 pub use reconcile::reconcile_bills;
-pub use reports::{Delivered, Known, ReportFailure, ReportRow, chargeback, report_rows, summed_lines, variance};
+pub use reports::{
+    Delivered, Known, ReportFailure, ReportRow, chargeback, report_rows, summed_lines, variance, what_if,
+};
 pub use session::{Answer, Engine, Limits, Params, QueryError};

@@ -12,11 +12,13 @@ use crate::finance::Terms;
 use crate::finance::ask::Ask;
 use crate::finance::bill::ReconcileError;
 use crate::finance::calendar::Month;
+use crate::finance::capacity::{HourUse, allocated, hours_of, uncovered};
 use crate::finance::chargeback::{Figures, Gap, Inputs, Report, ReportError, SourceSeen, Summed};
 use crate::finance::focus::FocusRefusal;
 use crate::finance::variance::{Item, TooLarge, Variance};
+use crate::finance::what_if::{Compared, Sums, Target, WhatIfReport};
 use crate::ledger::View;
-use crate::model::{MONEY_PRECISION, MONEY_SCALE, Money, Timestamp};
+use crate::model::{MONEY_PRECISION, MONEY_SCALE, Money, Timestamp, Usage};
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +108,51 @@ pub async fn chargeback(
             Delivered { sources, set_aside: rows(engine, view, &ask.set_aside_sql(), set_aside).await? }
         }
     };
-    Ok(Report::new(ask, terms, Inputs { lines, ledger, gaps, sources, set_aside, complete_to, now })?)
+    let span = hours_of(ask.interval(), now);
+    let on_capacity: u64 = ledger.iter().map(|line| line.figures.allocated_calls).sum();
+    // Most stores have no such calls.
+    let used = if on_capacity > 0 { capacity_use(engine, view, &ask, span).await? } else { Vec::new() };
+    let uncovered_calls = uncovered(&terms.commitments, &used);
+    let capacity = allocated(&terms.commitments, engine.prices(), &used, &ask.by, span).map_err(ReportError::from)?;
+    let inputs = Inputs { lines, ledger, gaps, sources, capacity, uncovered_calls, set_aside, complete_to, now };
+    Ok(Report::new(ask, terms, inputs)?)
+}
+
+/// What was used of provisioned capacity, by the columns of a report.
+pub(super) async fn capacity_use(
+    engine: &Engine,
+    view: &View,
+    ask: &Ask,
+    span: (Timestamp, Timestamp),
+) -> Result<Vec<HourUse>, ReportFailure> {
+    let keys = ask.by.len();
+    rows(engine, view, &ask.capacity_sql(span), |row| hour_use(row, keys)).await
+}
+
+/// In the order of the columns of [`Ask::capacity_sql`].
+pub(super) fn hour_use(row: &Row<'_>, keys: usize) -> Option<HourUse> {
+    let tokens = |place: usize| row.known(keys + 6 + place);
+    Some(HourUse {
+        hour: row.instant(keys)?,
+        keys: (0..keys).map(|at| row.text(at)).collect(),
+        platform: row.text(keys + 1),
+        account: row.text(keys + 2),
+        model: row.text(keys + 3),
+        deployment: row.text(keys + 4),
+        calls: row.count(keys + 5),
+        usage: Usage {
+            input: tokens(0),
+            cache_read: tokens(1),
+            cache_write: tokens(2),
+            cache_write_1h: tokens(3),
+            output: tokens(4),
+            audio_input: tokens(5),
+            audio_output: tokens(6),
+            image_input: tokens(7),
+            images: tokens(8),
+            ..Usage::default()
+        },
+    })
 }
 
 /// Why a month differs from another.
@@ -129,6 +175,40 @@ pub async fn variance(engine: &Engine, view: &View, ask: Ask, against: Month) ->
     let after = rows(engine, view, &ask.items_sql(), item).await?;
     let before = rows(engine, view, &ask.about(against).items_sql(), item).await?;
     Ok(Variance::new(ask, against, &before, &after)?)
+}
+
+/// The calls of a month as they would have cost elsewhere, by the prices of the engine.
+///
+/// # Errors
+/// The question can't be answered.
+pub async fn what_if(
+    engine: &Engine,
+    view: &View,
+    ask: Ask,
+    target: Target,
+    now: Timestamp,
+) -> Result<WhatIfReport, ReportFailure> {
+    let keys = ask.by.len();
+    let lines = rows(engine, view, &target.sql(&ask), |row| {
+        Some(Compared {
+            keys: (0..keys).map(|at| row.text(at)).collect(),
+            currency: row.text(keys),
+            assumed: row.text(keys + 1),
+            why_not: row.text(keys + 2),
+            sums: Sums {
+                calls: row.count(keys + 3),
+                input_tokens: row.count(keys + 4),
+                output_tokens: row.count(keys + 5),
+                cost: row.money(keys + 6),
+                elsewhere: row.money(keys + 7),
+                difference: row.money(keys + 8),
+            },
+        })
+    })
+    .await?;
+    let ledger =
+        rows(engine, view, &Target::ledger_sql(&ask), |row| Some((row.text(0), row.count(1), row.money(2)))).await?;
+    Ok(WhatIfReport::new(ask, target, lines, &ledger, now)?)
 }
 
 /// In the order of the columns of [`Ask::lines_sql`].
@@ -188,7 +268,7 @@ pub(super) async fn rows<T>(
 }
 
 /// Columns in the few types that are read here, whatever the engine made of them.
-fn plain(batch: &RecordBatch) -> Result<Vec<ArrayRef>, QueryError> {
+pub(super) fn plain(batch: &RecordBatch) -> Result<Vec<ArrayRef>, QueryError> {
     let columns = batch.columns().iter().map(|column| {
         let wanted = match column.data_type() {
             DataType::Decimal128(..) | DataType::Decimal256(..) => DataType::Decimal128(MONEY_PRECISION, MONEY_SCALE),
@@ -203,8 +283,8 @@ fn plain(batch: &RecordBatch) -> Result<Vec<ArrayRef>, QueryError> {
 
 /// A row of an answer.
 pub struct Row<'a> {
-    columns: &'a [ArrayRef],
-    at: usize,
+    pub(super) columns: &'a [ArrayRef],
+    pub(super) at: usize,
 }
 
 impl Row<'_> {
@@ -221,8 +301,13 @@ impl Row<'_> {
     /// A whole number; 0 where there is none.
     #[must_use]
     pub fn count(&self, column: usize) -> u64 {
+        self.known(column).unwrap_or_default()
+    }
+
+    /// A count that may be unknown.
+    pub(super) fn known(&self, column: usize) -> Option<u64> {
         let value = self.valid(column).and_then(|column| column.as_primitive_opt::<Int64Type>());
-        value.and_then(|values| u64::try_from(values.value(self.at)).ok()).unwrap_or_default()
+        value.and_then(|values| u64::try_from(values.value(self.at)).ok())
     }
 
     /// An instant.

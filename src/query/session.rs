@@ -23,13 +23,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::commitments;
 use super::functions::functions;
 use super::guard;
 use super::ids::CompareIdsAsBytes;
 use super::registry::EmptyRegistry;
 use super::threads::QueryThreads;
 use super::views;
+use super::what_if;
+use crate::columns::Row;
+use crate::finance::Terms;
 use crate::ledger::{LedgerError, View};
+use crate::model::Call;
+use crate::pricing::PriceBook;
 use crate::settle::Rules;
 use crate::telemetry::metrics;
 
@@ -201,6 +207,7 @@ pub struct Engine {
     slots: Arc<Semaphore>,
     limits: Limits,
     rules: Arc<Rules>,
+    terms: Arc<Terms>,
 }
 
 impl Engine {
@@ -223,6 +230,7 @@ impl Engine {
             slots: Arc::new(Semaphore::new(CONCURRENT)),
             limits,
             rules,
+            terms: Arc::default(),
         })
     }
 
@@ -236,6 +244,23 @@ impl Engine {
     #[must_use]
     pub fn with_limits(&self, limits: Limits) -> Self {
         Self { limits, ..self.clone() }
+    }
+
+    /// The same engine with other names and prices: those that a closed month was closed with.
+    #[must_use]
+    pub fn with_rules(&self, rules: Arc<Rules>) -> Self {
+        Self { rules, ..self.clone() }
+    }
+
+    /// The same engine, which knows what is paid by the hour.
+    #[must_use]
+    pub fn with_terms(self, terms: Arc<Terms>) -> Self {
+        Self { terms, ..self }
+    }
+
+    /// The price book that functions and reports know.
+    pub(super) fn prices(&self) -> &PriceBook {
+        &self.rules.prices
     }
 
     /// Starts a statement over `view`.
@@ -311,10 +336,16 @@ impl Engine {
         for function in functions(&self.rules) {
             context.register_udf(function);
         }
-        let statement =
-            context.state().sql_to_statement(sql, &datafusion::config::Dialect::PostgreSQL).map_err(classify)?;
+        let text = what_if::quoted(sql);
+        let mut statement =
+            context.state().sql_to_statement(&text, &datafusion::config::Dialect::PostgreSQL).map_err(classify)?;
         guard::check(&statement)?;
-        register(view, &context, &statement).await?;
+        let asks_elsewhere = what_if::place_arguments(&mut statement).map_err(classify)?;
+        self.register(view, &context, &statement).await?;
+        if asks_elsewhere && let Some(calls) = view.provider(Call::TABLE, &context).await.map_err(internal)? {
+            let function = what_if::WhatIfFunction { calls, rules: Arc::clone(&self.rules) };
+            context.register_udtf(what_if::NAME, Arc::new(function));
+        }
         let plan = context.state().statement_to_plan(statement).await.map_err(classify)?;
         let only_read = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         only_read.verify_plan(&plan).map_err(|error| QueryError::Forbidden(first_line(&error.to_string())))?;
@@ -331,6 +362,34 @@ impl Engine {
         let task = Arc::new(frame.task_ctx());
         let plan = yielding_joins(frame.create_physical_plan().await.map_err(classify)?)?;
         Ok((execute_stream(plan, task).map_err(classify)?, slot))
+    }
+
+    /// Registers the tables and views that the statement names; all of them if it asks the information schema.
+    async fn register(&self, view: &View, context: &SessionContext, statement: &Statement) -> Result<(), QueryError> {
+        let references = context.state().resolve_table_references(statement).map_err(classify)?;
+        let everything = !matches!(statement, Statement::Statement(inner) if matches!(inner.as_ref(), ast::Statement::Query(_)))
+            || references
+                .iter()
+                .any(|reference| reference.schema().is_some_and(|schema| schema == "information_schema"));
+        let mut names: BTreeSet<String> = references.iter().map(|reference| reference.table().to_owned()).collect();
+        if everything {
+            names.extend(views::names().chain(View::TABLES).map(str::to_owned));
+        }
+        let hourly = names.contains(commitments::TABLE);
+        if hourly {
+            names.insert(Call::TABLE.to_owned());
+        }
+        views::with_needed(&mut names);
+        for name in View::TABLES.into_iter().filter(|name| names.contains(*name)) {
+            let provider = view.provider(name, context).await.map_err(internal)?;
+            if let Some(provider) = provider {
+                context.register_table(name, provider).map_err(classify)?;
+            }
+        }
+        if hourly || everything {
+            commitments::register(context, &self.rules.prices, &self.terms, hourly).await.map_err(classify)?;
+        }
+        views::register(context, &names).await.map_err(classify)
     }
 }
 
@@ -369,25 +428,6 @@ fn config() -> SessionConfig {
         .set_str("datafusion.sql_parser.dialect", "postgresql")
         .set_usize("datafusion.sql_parser.recursion_limit", 50)
         .set_str("datafusion.execution.time_zone", "UTC")
-}
-
-/// Registers the tables and views that the statement names; all of them if it asks the information schema.
-async fn register(view: &View, context: &SessionContext, statement: &Statement) -> Result<(), QueryError> {
-    let references = context.state().resolve_table_references(statement).map_err(classify)?;
-    let everything = !matches!(statement, Statement::Statement(inner) if matches!(inner.as_ref(), ast::Statement::Query(_)))
-        || references.iter().any(|reference| reference.schema().is_some_and(|schema| schema == "information_schema"));
-    let mut names: BTreeSet<String> = references.iter().map(|reference| reference.table().to_owned()).collect();
-    if everything {
-        names.extend(views::names().chain(View::TABLES).map(str::to_owned));
-    }
-    views::with_needed(&mut names);
-    for name in View::TABLES.into_iter().filter(|name| names.contains(*name)) {
-        let provider = view.provider(name, context).await.map_err(internal)?;
-        if let Some(provider) = provider {
-            context.register_table(name, provider).map_err(classify)?;
-        }
-    }
-    views::register(context, &names).await.map_err(classify)
 }
 
 fn internal(error: LedgerError) -> QueryError {

@@ -15,6 +15,7 @@ pub use router::{router, serve_api};
 
 use crate::clock::Clock;
 use crate::finance::Terms;
+use crate::finance::budget::Plan;
 use crate::ledger::View;
 use crate::periods::Periods;
 use crate::query::{Engine, NamedQueries};
@@ -31,6 +32,8 @@ pub struct ApiState {
     pub terms: Arc<Terms>,
     /// Closed months.
     pub periods: Periods,
+    /// What may be spent.
+    pub budgets: Arc<Vec<Plan>>,
     /// Tells whether a month has ended.
     pub clock: Arc<dyn Clock>,
     /// Named queries.

@@ -23,6 +23,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/queries/{name}", get(queries::run))
         .route("/api/v1/reports/chargeback", get(reports::chargeback))
         .route("/api/v1/periods", get(reports::periods))
+        .route("/api/v1/reports/what-if", get(reports::what_if))
+        .route("/api/v1/reports/budgets", get(reports::budgets))
         .route("/api/v1/reports/variance", get(reports::variance))
         .route("/api/v1/reports/reconcile", get(reconcile::bills))
         .route("/api/v1/reports/reconcile/calls", get(reconcile::calls))

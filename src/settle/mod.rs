@@ -24,7 +24,7 @@ use crate::model::{Call, Observation, Outcome, RecordId, Timestamp, UsageStatus}
 use crate::pricing::{PriceBook, PriceQuery, Priced};
 
 /// What settling needs to know beside the observations.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rules {
     /// Names of models.
     pub catalog: Catalog,

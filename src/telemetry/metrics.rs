@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
 
 const RECORDS: &str = "polymeter_records_total";
 const QUARANTINED: &str = "polymeter_quarantined_total";
@@ -30,6 +32,10 @@ const MERGED_FILES: &str = "polymeter_merged_files_total";
 const QUERIES: &str = "polymeter_queries_total";
 const QUERY_SECONDS: &str = "polymeter_query_seconds";
 const SOURCE_ERRORS: &str = "polymeter_source_errors_total";
+const BUDGET_SPENT: &str = "polymeter_budget_spent";
+const BUDGET_FORECAST: &str = "polymeter_budget_forecast";
+const BUDGET_AMOUNT: &str = "polymeter_budget_amount";
+const BUDGET_ALERTS: &str = "polymeter_budget_alerts_total";
 const SOURCE_COMPLETE: &str = "polymeter_source_complete_to_timestamp_seconds";
 
 /// Installs the recorder; the handle renders the Prometheus text.
@@ -65,6 +71,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_histogram!(QUERY_SECONDS, "Time of one query");
     describe_counter!(SOURCE_ERRORS, "Failed reads of a source");
     describe_gauge!(SOURCE_COMPLETE, "Instant up to which a source is complete");
+    describe_gauge!(BUDGET_SPENT, "Spent of a budget in the current month, in its currency");
+    describe_gauge!(BUDGET_FORECAST, "Expected spend of a budget at the end of the month; NaN without history");
+    describe_gauge!(BUDGET_AMOUNT, "Amount of a budget");
+    describe_counter!(BUDGET_ALERTS, "Attempts to send budget alerts, by receiver and result");
     Ok(handle)
 }
 
@@ -148,6 +158,22 @@ pub fn merged_files(table: &'static str, files: usize) {
 pub fn query(took: Duration, outcome: &'static str) {
     counter!(QUERIES, "outcome" => outcome).increment(1);
     histogram!(QUERY_SECONDS).record(took);
+}
+
+/// Reports how a budget stands. Budgets are as many as the configuration has.
+pub fn budget(name: &str, currency: &str, spent: Decimal, expected: Option<Decimal>, amount: Decimal) {
+    let labels = || [("budget", name.to_owned()), ("currency", currency.to_owned())];
+    // A gauge is a float; what is billed is not read from here.
+    let float = |sum: Decimal| sum.to_f64().unwrap_or(f64::NAN);
+    gauge!(BUDGET_SPENT, &labels()).set(float(spent));
+    gauge!(BUDGET_FORECAST, &labels()).set(expected.map_or(f64::NAN, float));
+    gauge!(BUDGET_AMOUNT, &labels()).set(float(amount));
+}
+
+/// Counts one attempt to send a budget alert.
+pub fn alert(receiver: &str, ok: bool) {
+    let result = if ok { "ok" } else { "error" };
+    counter!(BUDGET_ALERTS, "receiver" => receiver.to_owned(), "result" => result).increment(1);
 }
 
 /// Counts one failed read of a source.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write;
 
 use rust_decimal::Decimal;
+use serde_json::{Value, json};
 
 use crate::app::explain::explained_call;
 use crate::app::{StoreOptions, existing_store, rules};
@@ -40,7 +41,7 @@ pub struct PriceQuestion {
 ///
 /// # Errors
 /// The rules of the store or configuration are wrong.
-pub async fn prices_explain(options: StoreOptions, question: PriceQuestion) -> anyhow::Result<()> {
+pub async fn prices_explain(options: StoreOptions, question: PriceQuestion, as_json: bool) -> anyhow::Result<()> {
     let in_force = rules::anywhere(&options).await?;
     let platform = platform::canonical(&question.platform).unwrap_or_else(|| question.platform.clone());
     let identity = in_force.rules.catalog.resolve(&ModelQuery {
@@ -66,6 +67,9 @@ pub async fn prices_explain(options: StoreOptions, question: PriceQuestion) -> a
         ..PriceQuery::new(question.at, &question.usage)
     });
     let currency = question.currency.as_deref();
+    if as_json {
+        return written(&document(&explained, currency, &in_force.terms.exchange));
+    }
     Ok(std::io::stdout().lock().write_all(told(&explained, currency, &in_force.terms.exchange).as_bytes())?)
 }
 
@@ -73,12 +77,34 @@ pub async fn prices_explain(options: StoreOptions, question: PriceQuestion) -> a
 ///
 /// # Errors
 /// There is no such call, or no record of it any more.
-pub async fn prices_explain_call(options: StoreOptions, id: &str, currency: Option<&str>) -> anyhow::Result<()> {
+pub async fn prices_explain_call(
+    options: StoreOptions,
+    id: &str,
+    currency: Option<&str>,
+    as_json: bool,
+) -> anyhow::Result<()> {
     let store = existing_store(&options.data).await?;
     let in_force = rules::in_force(&store, &options.said).await?;
     let (explained, settled) = explained_call(&store, &in_force.rules, id).await?;
     let call = &explained.call;
     let price = in_force.rules.prices.explain(&price_query(call, &explained.identity));
+    if as_json {
+        let mut found = document(&price, currency, &in_force.terms.exchange);
+        put(&mut found, "call_id", json!(call.call_id.to_string()));
+        // What the ledger says, which may be by earlier rules.
+        let ledger = settled.map(|settled| {
+            json!({
+                "cost": settled.cost.map(|cost| cost.0.normalize().to_string()),
+                "currency": settled.currency,
+                "cost_status": settled.cost_status.as_str(),
+                "rate_ids": settled.rate_ids,
+                "settled_at": settled.settled_at.to_string(),
+                "same": agrees(call, &settled),
+            })
+        });
+        put(&mut found, "ledger", json!(ledger));
+        return written(&found);
+    }
     let mut text = format!("call {} at {}\n", call.call_id, call.ts);
     text.push_str(&told(&price, currency, &in_force.terms.exchange));
     if let Some(settled) = settled {
@@ -87,10 +113,41 @@ pub async fn prices_explain_call(options: StoreOptions, id: &str, currency: Opti
     Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
 }
 
+/// The explained price with its sum in another currency.
+fn document(explained: &PriceExplained, currency: Option<&str>, exchange: &Exchange) -> Value {
+    let mut found = explained.json();
+    if let (Some(to), Some(cost), Some(from)) = (currency, explained.priced.cost, explained.priced.currency.as_deref())
+    {
+        let converted = exchange.convert(cost.0, from, to, explained.key.at);
+        let told = json!({
+            "currency": to,
+            "cost": converted.as_ref().map(|converted| converted.amount.normalize().to_string()),
+            "rate": converted.and_then(|converted| converted.rate.map(|rate| rate.rate.to_string())),
+        });
+        put(&mut found, "converted", told);
+    }
+    found
+}
+
+fn put(document: &mut Value, name: &str, value: Value) {
+    if let Some(document) = document.as_object_mut() {
+        document.insert(name.to_owned(), value);
+    }
+}
+
+fn written(value: &Value) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    Ok(writeln!(out)?)
+}
+
+fn agrees(call: &Call, settled: &Call) -> bool {
+    settled.cost == call.cost && settled.rate_ids == call.rate_ids && settled.currency == call.currency
+}
+
 /// Whether the ledger says so too.
 fn compared(call: &Call, settled: &Call) -> String {
-    let same = settled.cost == call.cost && settled.rate_ids == call.rate_ids && settled.currency == call.currency;
-    if same {
+    if agrees(call, settled) {
         return "the ledger says the same\n".to_owned();
     }
     let cost = settled.cost.map_or_else(|| "no cost".to_owned(), |cost| cost.0.normalize().to_string());

@@ -1,6 +1,8 @@
 //! `polymeter prices`: check files before they hold, compare them, and show how a price comes about.
 
 mod explain;
+mod list;
+mod update;
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -9,6 +11,8 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 
 pub use explain::{PriceQuestion, prices_explain, prices_explain_call};
+pub use list::prices_list;
+pub use update::{PriceUpdate, prices_update};
 
 use super::rules::{self, listed};
 use super::{StoreOptions, existing_store};
@@ -16,7 +20,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Compiled, Recorded, RuleText, compile};
 use crate::finance::grid::plain;
 use crate::model::Timestamp;
-use crate::pricing::{Commitment, ContractChange, ExchangeRate, Layer, contract_line, diff, one_line, overridden};
+use crate::pricing::{
+    Commitment, Contract, ContractChange, ExchangeRate, Layer, contract_line, diff, one_line, overridden,
+};
 
 /// So many rows of a kind are shown; more are counted.
 const SHOWN: usize = 200;
@@ -57,6 +63,16 @@ pub fn prices_check(files: &[std::path::PathBuf], currency: Option<&str>) -> any
         }
     }
     Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
+}
+
+/// The contracts of a file, checked.
+///
+/// # Errors
+/// Every mistake, with file and line.
+pub fn contracts_of(file: &Path) -> anyhow::Result<Vec<Contract>> {
+    let recorded = Recorded { now: SystemClock.now(), ..Recorded::default() };
+    let found = compiled(&[text_of(file)?], None, &recorded)?;
+    Ok(found.prices.book.contracts().cloned().collect())
 }
 
 /// Shows what changes from one price file or kept version to another.

@@ -1,6 +1,6 @@
 //! From sums of the ledger to a report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
 
@@ -9,6 +9,7 @@ use super::{Correction, Figures, Gap, SourceSeen, Summed, exact_sum};
 use crate::attribution::{Field, Measures, SplitLine, split_shared};
 use crate::finance::Terms;
 use crate::finance::ask::Ask;
+use crate::finance::capacity::Capacity;
 use crate::model::{SplitError, Timestamp, round_together, rounded};
 use crate::pricing::{Exchange, ExchangeRate};
 
@@ -23,6 +24,10 @@ pub struct Inputs {
     pub gaps: Vec<Gap>,
     /// What each source delivered.
     pub sources: Vec<SourceSeen>,
+    /// Capacity that is paid by the hour, allocated by the columns of the report.
+    pub capacity: Vec<Capacity>,
+    /// Calls on capacity that no commitment speaks of.
+    pub uncovered_calls: u64,
     /// Records set aside, by source.
     pub set_aside: Vec<(String, u64)>,
     /// How far followed sources are complete, where a server follows them.
@@ -63,9 +68,11 @@ pub enum ReportError {
     },
 }
 
-/// A line: a group in one currency of the ledger.
+/// A line: a group in one currency of the ledger, or its part of a commitment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
+    /// The commitment that the cost is a part of; `None` for calls of the ledger.
+    pub commitment: Option<String>,
     /// Values of the columns; `None` for nobody.
     pub keys: Vec<Option<String>>,
     /// Currency of the costs; `None` where no call has a price.
@@ -76,7 +83,7 @@ pub struct Line {
     pub amount: Option<Decimal>,
 }
 
-/// The sum of all lines of one currency.
+/// The sum of all lines of one currency: ledger and commitments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Total {
     /// Currency of the costs; `None` for the total in the currency of the report, which has no costs of its own.
@@ -123,6 +130,8 @@ pub struct Report {
     pub exchange: Vec<ExchangeRate>,
     /// Shared cost that goes on.
     pub shared: Vec<Moved>,
+    /// Capacity that is paid by the hour; its parts are among the lines.
+    pub capacity: Vec<Capacity>,
     /// What each source delivered.
     pub sources: Vec<SourceSeen>,
     /// Records that could not be read, by source.
@@ -156,15 +165,19 @@ impl Report {
         let ledger = totals(&inputs.ledger)?;
         same(&totals(&lines)?, &ledger)?;
         let mut warnings = warn::warnings(&ask, &inputs.ledger, &lines, &inputs.gaps);
+        warn::capacity(&inputs.capacity, inputs.uncovered_calls, &mut warnings);
         warn::completeness(&ask, &inputs.sources, &inputs.set_aside, &inputs.complete_to, inputs.now, &mut warnings);
-        let (currency, exchange) = rates_to(&ask, terms, ledger.keys().flatten(), &mut warnings)?;
+        let paid = inputs.capacity.iter().filter_map(|one| one.currency.as_ref());
+        let currencies: BTreeSet<&String> = ledger.keys().flatten().chain(paid).collect();
+        let (currency, exchange) = rates_to(&ask, terms, currencies.into_iter(), &mut warnings)?;
         sort(&mut lines);
         let mut lines: Vec<Line> = lines
             .into_iter()
-            .map(|Summed { keys, currency, figures }| Line { keys, currency, figures, amount: None })
+            .map(|Summed { keys, currency, figures }| Line { commitment: None, keys, currency, figures, amount: None })
             .collect();
         let mut totals: Vec<Total> =
             ledger.into_iter().map(|(currency, figures)| Total { currency, figures, amount: None }).collect();
+        committed(&inputs.capacity, &mut lines, &mut totals)?;
         // Calls without a price are in the lines of their group; alone they have a total of their own.
         let priced = totals.iter().any(|total| total.currency.is_some());
         if priced && let Some(at) = totals.iter().position(|total| total.currency.is_none()) {
@@ -185,6 +198,7 @@ impl Report {
             currency,
             exchange,
             shared,
+            capacity: inputs.capacity,
             sources: inputs.sources,
             set_aside: inputs.set_aside,
             corrections: Vec::new(),
@@ -193,6 +207,42 @@ impl Report {
             ask,
         })
     }
+}
+
+/// Adds what commitments cost: a line for each part, and to the total of its currency. The parts are the whole.
+fn committed(capacity: &[Capacity], lines: &mut Vec<Line>, totals: &mut Vec<Total>) -> Result<(), ReportError> {
+    for one in capacity {
+        let Some(currency) = &one.currency else { continue };
+        let cost_of = |cost| Figures { cost: Some(cost), ..Figures::default() };
+        let sum = one.parts.iter().try_fold(Decimal::ZERO, |sum, part| exact_sum(sum, part.cost));
+        let sum = sum.ok_or(ReportError::TooLarge)?;
+        if sum != one.cost {
+            let (lines, ledger) = (sum.to_string(), one.cost.to_string());
+            return Err(ReportError::Differs { currency: currency.clone(), lines, ledger });
+        }
+        let mut parts: Vec<Line> = one
+            .parts
+            .iter()
+            .map(|part| Line {
+                commitment: Some(one.commitment_id.clone()),
+                keys: part.keys.clone(),
+                currency: Some(currency.clone()),
+                figures: cost_of(part.cost),
+                amount: None,
+            })
+            .collect();
+        parts.sort_by(|a, b| b.figures.cost.cmp(&a.figures.cost).then_with(|| a.keys.cmp(&b.keys)));
+        lines.extend(parts);
+        match totals.iter_mut().find(|total| total.currency.as_ref() == Some(currency)) {
+            Some(total) => {
+                total.figures = total.figures.plus(&cost_of(one.cost)).ok_or(ReportError::TooLarge)?;
+            }
+            None => {
+                totals.push(Total { currency: Some(currency.clone()), figures: cost_of(one.cost), amount: None });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A call without a price has no currency: it is shown beside the money of its group, never as one of another currency.

@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{Figures, Report};
+use crate::finance::capacity::Capacity;
 use crate::finance::grid::{Cell, Grid, Kind, plain};
 use crate::pricing::ExchangeRate;
 
 /// Columns behind those that the report is grouped by.
-const FIGURES: [(&str, Kind); 11] = [
+const FIGURES: [(&str, Kind); 12] = [
     ("calls", Kind::Count),
     ("input_tokens", Kind::Count),
     ("cache_read_tokens", Kind::Count),
@@ -15,13 +16,14 @@ const FIGURES: [(&str, Kind); 11] = [
     ("output_tokens", Kind::Count),
     ("unpriced_calls", Kind::Count),
     ("partial_calls", Kind::Count),
+    ("commitment", Kind::Text),
     ("list_cost", Kind::Money),
     ("cost", Kind::Money),
     ("currency", Kind::Text),
     ("amount", Kind::Money),
 ];
 
-fn figures(figures: &Figures) -> [Cell; 9] {
+fn figures(figures: &Figures, commitment: Option<&str>) -> [Cell; 10] {
     let exact = |amount: Option<rust_decimal::Decimal>| Cell::from(amount.map(|amount| amount.normalize()));
     [
         Cell::Count(figures.calls),
@@ -31,6 +33,7 @@ fn figures(figures: &Figures) -> [Cell; 9] {
         Cell::Count(figures.output_tokens),
         Cell::Count(figures.unpriced_calls),
         Cell::Count(figures.partial_calls),
+        Cell::from(commitment),
         exact(figures.list_cost),
         exact(figures.cost),
     ]
@@ -46,7 +49,7 @@ impl Report {
             let keys = line.keys.iter().zip(&self.ask.by);
             let mut row: Vec<Cell> =
                 keys.map(|(key, column)| Cell::from(Some(key.as_deref().unwrap_or_else(|| column.nobody())))).collect();
-            row.extend(figures(&line.figures));
+            row.extend(figures(&line.figures, line.commitment.as_deref()));
             row.extend([Cell::from(line.currency.as_deref()), Cell::from(line.amount)]);
             grid.rows.push(row);
         }
@@ -62,7 +65,7 @@ impl Report {
             if let Some(first) = row.first_mut() {
                 *first = Cell::Text("TOTAL".to_owned());
             }
-            row.extend(figures(&total.figures));
+            row.extend(figures(&total.figures, None));
             let whole = total.currency.is_none().then_some(self.currency.as_deref()).flatten();
             row.extend([Cell::from(total.currency.as_deref().or(whole)), Cell::from(total.amount)]);
             grid.rows.push(row);
@@ -158,6 +161,7 @@ impl Report {
             ("prices_version", self.prices_version.clone()),
         ];
         facts.extend(self.closed.iter().map(|closed| ("closed", closed.clone())));
+        facts.extend(self.capacity.iter().map(|one| ("commitment", committed(one))));
         facts.extend(self.exchange.iter().map(|rate| ("exchange", told(rate))));
         let rounding = "amounts are rounded once, half to even, and handed out by largest remainder; cost is exact";
         facts.push(("rounding", rounding.to_owned()));
@@ -258,6 +262,11 @@ impl Report {
             "shared": self.shared.iter().map(shared).collect::<Vec<_>>(),
             "closed": self.closed,
             "corrections": self.corrections_json(),
+            "commitments": self.capacity.iter().map(|one| json!({
+                "commitment_id": one.commitment_id, "platform": one.platform, "currency": one.currency,
+                "hours": one.hours, "unpriced_hours": one.unpriced_hours, "cost": one.cost.to_string(),
+                "unused_cost": one.idle.to_string(), "rule": one.rule,
+            })).collect::<Vec<_>>(),
             "sources": self.sources.iter().map(|seen| json!({
                 "source": seen.source, "records": seen.records,
                 "last_event": seen.last_event.to_string(), "last_read": seen.last_read.to_string(),
@@ -268,16 +277,25 @@ impl Report {
 
 /// Columns in which nothing happened take no room on a terminal.
 fn narrowed(grid: &mut Grid) {
-    const OPTIONAL: [&str; 4] = ["cache_read_tokens", "cache_write_tokens", "unpriced_calls", "partial_calls"];
+    const OPTIONAL: [&str; 5] =
+        ["cache_read_tokens", "cache_write_tokens", "unpriced_calls", "partial_calls", "commitment"];
     for name in OPTIONAL {
         let Some(at) = grid.columns.iter().position(|(column, _)| column == name) else { continue };
-        if grid.rows.iter().all(|row| matches!(row.get(at), Some(Cell::Count(0)) | None)) {
+        if grid.rows.iter().all(|row| matches!(row.get(at), Some(Cell::Count(0) | Cell::None) | None)) {
             grid.columns.remove(at);
             grid.rows.iter_mut().filter(|row| at < row.len()).for_each(|row| {
                 row.remove(at);
             });
         }
     }
+}
+
+fn committed(one: &Capacity) -> String {
+    let currency = one.currency.as_deref().unwrap_or_default();
+    format!(
+        "{}: {} hours, {} {currency}, of it {} {currency} unused; {}",
+        one.commitment_id, one.hours, one.cost, one.idle, one.rule
+    )
 }
 
 fn told(rate: &ExchangeRate) -> String {

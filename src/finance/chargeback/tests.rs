@@ -7,6 +7,7 @@ use super::*;
 use crate::attribution::{assemble_rules, read_rules};
 use crate::finance::Terms;
 use crate::finance::ask::Ask;
+use crate::finance::capacity::{Capacity, Part};
 use crate::pricing::{Exchange, ExchangeRate};
 
 fn of(text: &str) -> Decimal {
@@ -220,4 +221,42 @@ proptest! {
             prop_assert_eq!(total.figures.cost, Some(exact));
         }
     }
+}
+
+#[test]
+fn capacity_has_lines_of_its_own_and_is_in_the_total_once() {
+    let part = |team: &str, cost: &str| Part { keys: vec![Some(team.to_owned())], weighted: of("1"), cost: of(cost) };
+    let capacity = |cost: &str, currency: &str| Capacity {
+        commitment_id: "ptu".to_owned(),
+        currency: Some(currency.to_owned()),
+        hours: 2,
+        cost: of(cost),
+        idle: of("5.1"),
+        parts: vec![part("a", "0.9"), part("(unused)", "5.1")],
+        ..Capacity::default()
+    };
+    let made = |currency: Option<&str>, capacity: Capacity| {
+        let lines = vec![line(Some("a"), Some("USD"), 3, Some("0.015")), line(Some("b"), None, 1, None)];
+        let inputs = Inputs { capacity: vec![capacity], uncovered_calls: 1, ..inputs(lines) };
+        let exchange = Exchange::new(vec![rate("USD", "0.5", 10)]);
+        Report::new(ask(currency), &Terms { exchange, ..Terms::default() }, inputs)
+    };
+    let report = made(None, capacity("6.0", "USD")).unwrap();
+    let shown: Vec<_> = report.lines.iter().map(|line| (line.commitment.as_deref(), line.keys[0].as_deref())).collect();
+    assert_eq!(
+        shown,
+        [(None, Some("a")), (None, Some("b")), (Some("ptu"), Some("(unused)")), (Some("ptu"), Some("a"))]
+    );
+    let total = &report.totals[0];
+    assert_eq!((report.totals.len(), total.figures.cost, total.figures.calls), (1, Some(of("6.015")), 4));
+    assert_eq!(total.amount, Some(of("6.02")));
+    assert_eq!(report.lines.iter().filter_map(|line| line.amount).sum::<Decimal>(), of("6.02"));
+    assert_eq!(codes(&report), ["commitment", "allocated"]);
+    // In the currency of the report, and in one that the ledger has nothing of.
+    assert_eq!(made(Some("EUR"), capacity("6", "USD")).unwrap().totals[0].amount, Some(of("3.01")));
+    let other = made(None, capacity("6", "EUR")).unwrap();
+    let totals: Vec<_> = other.totals.iter().map(|total| (total.currency.as_deref(), total.figures.cost)).collect();
+    assert_eq!(totals, [(Some("USD"), Some(of("0.015"))), (Some("EUR"), Some(of("6")))]);
+    // Parts that are not the whole make no report.
+    assert!(matches!(made(None, capacity("6.1", "USD")), Err(ReportError::Differs { .. })));
 }

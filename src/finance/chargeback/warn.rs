@@ -7,6 +7,7 @@ use rust_decimal::Decimal;
 use super::{Figures, Gap, SourceSeen, Summed};
 use crate::finance::ask::Ask;
 use crate::finance::calendar::Month;
+use crate::finance::capacity::Capacity;
 use crate::finance::grid::plain;
 use crate::model::{HOUR_US, Timestamp};
 
@@ -80,13 +81,6 @@ pub(super) fn warnings(ask: &Ask, ledger: &[Summed], lines: &[Summed], gaps: &[G
     if uncounted > 0 {
         add("uncounted", format!("{} were answered, and no witness tells their tokens", calls(uncounted)));
     }
-    let allocated = sum(|figures| figures.allocated_calls);
-    if allocated > 0 {
-        add(
-            "allocated",
-            format!("{} ran on capacity that is paid by the hour; its cost is not in this report", calls(allocated)),
-        );
-    }
     let conflicts = sum(|figures| figures.conflicts);
     if conflicts > 0 {
         add(
@@ -98,6 +92,39 @@ pub(super) fn warnings(ask: &Ask, ledger: &[Summed], lines: &[Summed], gaps: &[G
         );
     }
     all
+}
+
+/// Capacity that is paid by the hour.
+pub(super) fn capacity(capacity: &[Capacity], uncovered: u64, all: &mut Vec<Warning>) {
+    for one in capacity {
+        let id = plain(&one.commitment_id);
+        if let Some(currency) = &one.currency {
+            let text = format!(
+                "{} {currency} for {} hours of {id} are allocated by weighted tokens, on lines of their own; {} {currency} of \
+                 it nobody used: {}",
+                one.cost,
+                one.hours,
+                one.idle,
+                plain(&one.rule)
+            );
+            all.push(Warning::new("commitment", text));
+        }
+        if one.unpriced_hours > 0 {
+            let text = format!(
+                "{} hours of {id} without a price are in no sum; add a price for the unit 'hour', or `amount` to the \
+                 commitment",
+                one.unpriced_hours
+            );
+            all.push(Warning::new("unpriced_commitment", text));
+        }
+    }
+    if uncovered > 0 {
+        let text = format!(
+            "{} ran on capacity that is paid by the hour, and no [[commitment]] says what it costs: that is in no sum",
+            calls(uncovered)
+        );
+        all.push(Warning::new("allocated", text));
+    }
 }
 
 fn named(gaps: &[Gap], status: &str) -> String {

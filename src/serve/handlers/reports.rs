@@ -1,5 +1,7 @@
+//! `GET /api/v1/reports/budgets?month=…&format=json|csv`,
 //! `GET /api/v1/reports/chargeback?month=…&by=…&tz=…&currency=…&basis=posted|restated&format=json|csv`,
-//! `GET /api/v1/periods` and `GET /api/v1/reports/variance?month=…&against=…&by=…&tz=…&format=json|csv`.
+//! `GET /api/v1/reports/what-if?month=…&platform=…&contract=…&by=…&tz=…&format=json|csv`,
+//! `GET /api/v1/reports/variance?month=…&against=…&by=…&tz=…&format=json|csv` and `GET /api/v1/periods`.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +13,12 @@ use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
 use crate::finance::ask::{Ask, AskError};
+use crate::finance::budget;
+use crate::finance::calendar::{CalendarError, Month};
 use crate::finance::period::State as PeriodState;
+use crate::finance::what_if::Target;
 use crate::periods::{Basis, Moment, PeriodError};
-use crate::query::{ReportFailure, variance as ask_variance};
+use crate::query::{ReportFailure, budget_status, variance as ask_variance, what_if as ask_what_if};
 use crate::serve::{ApiError, ApiState};
 
 type Given = Result<Query<BTreeMap<String, String>>, QueryRejection>;
@@ -75,6 +80,47 @@ pub async fn variance(State(state): State<ApiState>, given: Given) -> Result<Res
     let view = state.view.load_full();
     let report = ask_variance(&state.engine, &view, ask, against).await?;
     Ok(if csv { as_csv(report.grid().csv()) } else { as_json(report.json()) })
+}
+
+/// What the calls of a month would have cost elsewhere.
+pub async fn what_if(State(state): State<ApiState>, given: Given) -> Result<Response, ApiError> {
+    let Query(given) = given?;
+    let names = ["month", "by", "tz", "format", "platform", "contract", "account", "model", "scope", "region", "tier"];
+    let csv = known(&given, &names)?;
+    let of = |name: &str| given.get(name).cloned();
+    let target = Target {
+        platform: of("platform"),
+        contract: of("contract"),
+        account: of("account"),
+        model: of("model"),
+        scope: of("scope"),
+        region: of("region"),
+        tier: of("tier"),
+    };
+    let target = target.checked().map_err(|error| {
+        ApiError::new(StatusCode::BAD_REQUEST, "missing_parameter", error.to_string())
+            .hint("add platform=aws.bedrock or contract=ID")
+    })?;
+    let mut given = given;
+    given.entry("by".to_owned()).or_insert_with(|| "platform,model".to_owned());
+    let ask = ask(&given)?;
+    let view = state.view.load_full();
+    let report = ask_what_if(&state.engine, &view, ask, target, state.clock.now()).await?;
+    Ok(if csv { as_csv(report.grid().csv()) } else { as_json(report.json()) })
+}
+
+/// How the budgets of the configuration stand.
+pub async fn budgets(State(state): State<ApiState>, given: Given) -> Result<Response, ApiError> {
+    let Query(given) = given?;
+    let csv = known(&given, &["month", "format"])?;
+    let month = given.get("month").map(|month| month.parse()).transpose();
+    let month: Option<Month> = month.map_err(|error: CalendarError| wrong(&error.into()))?;
+    let (view, now) = (state.view.load_full(), state.clock.now());
+    let mut statuses = Vec::new();
+    for plan in state.budgets.iter() {
+        statuses.push(budget_status(&state.engine, &view, plan, month, &state.terms, now).await?);
+    }
+    Ok(if csv { as_csv(budget::grid(&statuses).csv()) } else { as_json(budget::report_json(&statuses, now)) })
 }
 
 fn ask(given: &BTreeMap<String, String>) -> Result<Ask, ApiError> {
