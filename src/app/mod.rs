@@ -3,7 +3,9 @@
 mod attribute;
 mod demo;
 mod explain;
+mod followers;
 mod import;
+mod import_logs;
 mod journal;
 mod maintain;
 mod prices;
@@ -17,6 +19,7 @@ mod sql;
 
 pub use attribute::{TestSubject, attribute_test};
 pub use explain::{Subject, explain};
+pub use followers::follower;
 pub use import::{ImportKind, ImportOptions, ImportSummary, import, import_again};
 pub use journal::journal_inspect;
 pub use maintain::{audit, maintain, resettle};

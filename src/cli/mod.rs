@@ -34,7 +34,7 @@ enum Command {
     Serve(Serve),
     /// Take in log files once; returns when their calls can be queried.
     #[command(
-        after_help = "Examples:\n  polymeter import bedrock s3://my-logs/AWSLogs/\n  polymeter import azure ./insights-logs-requestresponse\n  polymeter import otlp traces.json\n\nThe last line of standard output is a JSON summary."
+        after_help = "Examples:\n  polymeter import bedrock s3://my-logs/AWSLogs/\n  polymeter import azure ./insights-logs-requestresponse\n  polymeter import otlp traces.json\n  polymeter import bedrock 'cloudwatch:///aws/bedrock/logs?region=us-east-1&from=2026-11-01&to=2026-11-08'\n\nA log group is read from two days ago unless `from` says otherwise; `role_arn`, `external_id` and `endpoint` can be given too.\nThe last line of standard output is a JSON summary."
     )]
     Import(Import),
     /// Ask one SQL question; works beside a running `serve`.
@@ -111,7 +111,7 @@ struct Serve {
 struct Import {
     /// What the records are.
     kind: Kind,
-    /// Files, folders, s3://bucket/prefix or az://container/prefix.
+    /// Files, folders, s3://bucket/prefix, az://container/prefix or cloudwatch://GROUP?region=…&from=….
     #[arg(required = true)]
     locations: Vec<String>,
     /// Where data lies.

@@ -17,6 +17,8 @@ mod architecture;
 mod bad_input;
 mod canary;
 mod cli;
+mod conformance;
+mod coverage;
 mod crash;
 mod damage;
 mod demo;
