@@ -1,6 +1,7 @@
 //! Composition: from configuration to concrete parts, tasks and an orderly end. The only module that knows them all.
 
 mod attribute;
+mod check_live;
 mod demo;
 mod explain;
 mod followers;
@@ -18,6 +19,7 @@ mod serve;
 mod sql;
 
 pub use attribute::{TestSubject, attribute_test};
+pub use check_live::check_live;
 pub use explain::{Subject, explain};
 pub use followers::follower;
 pub use import::{ImportKind, ImportOptions, ImportSummary, import, import_again};

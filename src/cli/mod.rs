@@ -76,9 +76,15 @@ enum Command {
     #[command(after_help = "`serve` does the same by itself, a little at a time. Prints a JSON summary.")]
     Maintain(store::Place),
     /// Check a configuration file and tell everything that is wrong with it.
+    #[command(
+        after_help = "Examples:\n  polymeter check-config polymeter.toml\n  polymeter check-config --live polymeter.toml    # says which source refuses what"
+    )]
     CheckConfig {
         /// The file.
         file: PathBuf,
+        /// Also ask every source once; nothing is taken in.
+        #[arg(long)]
+        live: bool,
     },
 }
 
@@ -192,18 +198,17 @@ impl Cli {
             Command::Audit(range) => range.audit().await,
             Command::Resettle(resettle) => resettle.run().await,
             Command::Maintain(place) => place.maintain().await,
-            Command::CheckConfig { file } => {
+            Command::CheckConfig { file, live } => {
                 let config = Config::load(&file)?;
-                let mut out = std::io::stdout().lock();
                 writeln!(
-                    out,
+                    std::io::stdout(),
                     "{} is valid: {} source(s), {} OTLP receiver(s), data in {}",
                     file.display(),
                     config.sources.len(),
                     config.all_receivers().filter(|receiver| receiver.addresses().next().is_some()).count(),
                     config.data
                 )?;
-                Ok(())
+                if live { app::check_live(&config).await } else { Ok(()) }
             }
         }
     }

@@ -11,8 +11,8 @@ use crate::store::{AwsAccess, sdk_config};
 /// Five requests a second are allowed for an account and region.
 const LEAST: Duration = Duration::from_millis(200);
 const MOST: Duration = Duration::from_secs(20);
-/// Throttled answers in a row that are waited out here; then the source says that it is retried.
-const THROTTLED: u32 = 3;
+/// Tries for one page; then the source says that it is retried.
+const TRIES: u32 = 4;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl LogGroup {
     /// # Errors
     /// The service refused, did not answer, or throttles for long.
     pub async fn page(&mut self, from_ms: i64, to_ms: i64, token: Option<&str>) -> Result<LogPage, ServiceError> {
-        let mut throttled = 0;
+        let mut tries = 0;
         loop {
             self.pace.turn().await;
             let request = self.client.filter_log_events().log_group_name(&self.group);
@@ -75,8 +75,9 @@ impl LogGroup {
                 }
                 Err(error) => ServiceError::aws(format!("reading log group {}", self.group), &error),
             };
-            throttled += 1;
-            if !error.is_throttled() || throttled > THROTTLED {
+            tries += 1;
+            // A long stretch is many pages: one that fails must not begin all of them anew.
+            if !error.is_transient() || tries == TRIES {
                 return Err(error);
             }
             self.pace.slower();

@@ -12,14 +12,14 @@ pub struct ServiceError {
     why: String,
     hint: &'static str,
     code: Option<String>,
+    transient: bool,
 }
 
 impl ServiceError {
     /// What a request to a service of AWS ended with; `what` names the request and its object.
-    pub fn aws<E, R>(what: impl Into<String>, error: &SdkError<E, R>) -> Self
+    pub fn aws<E>(what: impl Into<String>, error: &SdkError<E>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
-        R: std::fmt::Debug + 'static,
     {
         let code = error.code().map(str::to_owned);
         let why = match (&code, error.message()) {
@@ -28,14 +28,23 @@ impl ServiceError {
             // A refused connection, a time-out, missing credentials: the innermost cause says most.
             (None, _) => crate::telemetry::chain(error),
         };
-        Self::new(what.into(), why, code)
+        // No answer, or one that says that it is not our fault.
+        let status = error.raw_response().map(|answer| answer.status().as_u16());
+        let transient = status.is_none_or(|status| status >= 500);
+        Self { transient, ..Self::new(what.into(), why, code) }
     }
 
     /// What another service ended with.
     #[must_use]
     pub fn new(what: String, why: String, code: Option<String>) -> Self {
         let hint = code.as_deref().map_or("", hint);
-        Self { what, why, hint, code }
+        Self { what, why, hint, code, transient: false }
+    }
+
+    /// The same request may well be answered soon.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.transient || self.is_throttled()
     }
 
     /// The service asks for fewer requests.

@@ -101,8 +101,9 @@ impl Location {
     /// # Errors
     /// The client can't be built from `access` and the environment.
     pub async fn connect_as(&self, access: &Access) -> Result<(Arc<dyn ObjectStore>, Path), StoreError> {
-        let backoff = BackoffConfig { init_backoff: Duration::from_millis(200), ..BackoffConfig::default() };
-        let retry = RetryConfig { backoff, max_retries: 1, retry_timeout: Duration::from_secs(20) };
+        // Enough for each page of a long listing, over within seconds.
+        let backoff = BackoffConfig { init_backoff: Duration::from_millis(100), ..BackoffConfig::default() };
+        let retry = RetryConfig { backoff, max_retries: 4, retry_timeout: Duration::from_secs(20) };
         self.client(access, retry).await
     }
 

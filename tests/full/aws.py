@@ -9,6 +9,7 @@ import time
 
 import boto3
 
+from cbor_bridge import bridge
 from harness import HTTP, TOTALS, Polymeter, bedrock_record, check, equal, folder, moto, summary, until
 
 REGION = "us-east-1"
@@ -197,18 +198,19 @@ def control_totals(work, env, clients):
         count("OutputTokenCount", tokens[1], model, minute)
     count("Invocations", 5, "cohere.command-r-v1:0", 20)
     count("InputTokenCount", 500, "cohere.command-r-v1:0", 20)
+    endpoint, asked = bridge(cloudwatch)
     config = work / "totals.toml"
     config.write_text(
         '[[source]]\nname = "covered"\nkind = "bedrock"\nlocation = "s3://covered/"\n'
         f'[[source]]\nname = "totals"\nkind = "bedrock-metrics"\nregions = ["{REGION}"]\naccount = "{ACCOUNT}"\n'
-        "delay_s = 60\npoll_interval_s = 1\n"
+        f'endpoint = "{endpoint}"\ndelay_s = 60\npoll_interval_s = 1\n'
     )
     with Polymeter(work / "covered", work, env, config) as meter:
         statement = "SELECT model, metered_calls, provider_calls, calls_share, tokens_share FROM coverage ORDER BY calls_share"
         until(lambda: len(meter.sql(statement)) == 2 and meter.one("SELECT count(*) FROM calls")[0] == calls, 30)
         found = [(row["metered_calls"], row["provider_calls"], row["calls_share"], row["tokens_share"]) for row in meter.sql(statement)]
-        if not check("CloudWatch's counters are read", bool(found), source_of(meter, f"totals/{REGION}")):
-            return
+        state = source_of(meter, f"totals/{REGION}")
+        check("CloudWatch's counters are read", state.get("state") == "running" and "GetMetricData" in asked, state)
         equal("coverage shows what nobody logged, and half of the other", found, [(0, 5, 0.0, 0.0), (calls, 2 * calls, 0.5, 0.5)])
         with HTTP.open(f"http://{meter.http}/api/v1/queries/coverage") as answer:
             rows = json.load(answer)["rows"]
@@ -233,7 +235,7 @@ def other_account(work, env, clients):
     config.write_text(
         '[[source]]\nname = "fleet"\nkind = "bedrock"\nlocation = "s3://their-logs-{account}/llm"\n'
         'accounts = ["222222222222"]\nrole_arn = "arn:aws:iam::{account}:role/polymeter-read"\nexternal_id = "ours"\n'
-        f'regions = ["{REGION}"]\n'.replace(f'regions = ["{REGION}"]\n', f'region = "{REGION}"\n')
+        f'region = "{REGION}"\n'
     )
     with Polymeter(work / "role", work, env, config) as meter:
         took = until(lambda: meter.one(TOTALS) == sums, 20)

@@ -23,6 +23,8 @@ const SKEW_MS: i64 = 3 * 60 * MINUTE_MS;
 /// What a wider look reads again, and how often it comes.
 const WINDOW_MS: i64 = 48 * 60 * MINUTE_MS;
 const WINDOW_EVERY: Duration = Duration::from_secs(6 * 3600);
+/// Stretch of it that is compared at once.
+const WINDOW_STRETCH_MS: i64 = 12 * 60 * MINUTE_MS;
 /// Stretch that is read and noted at once.
 const STRETCH_MS: i64 = 60 * MINUTE_MS;
 /// The cursor is noted with rows, or when it has moved this far without any.
@@ -79,7 +81,7 @@ impl LogGroupTail {
         // What lies far back is read and noted in stretches.
         while now_ms - self.cursor_ms > SKEW_MS {
             let end_ms = self.cursor_ms + STRETCH_MS;
-            self.stretches(group, self.cursor_ms, end_ms).await?;
+            self.compare(group, minute_of(self.cursor_ms) * MINUTE_MS, end_ms).await?;
             self.cursor_ms = end_ms;
         }
         // The newest event says more about where the group is than a clock that may run ahead or behind.
@@ -88,7 +90,11 @@ impl LogGroupTail {
         let before_ms = self.cursor_ms;
         self.cursor_ms = before_ms.max(now_ms);
         if self.window_due.is_none_or(|due| Instant::now() >= due) {
-            self.stretches(group, now_ms - WINDOW_MS, before_ms.min(near_ms)).await?;
+            let mut from_ms = minute_of(now_ms - WINDOW_MS) * MINUTE_MS;
+            while from_ms < before_ms.min(near_ms) {
+                self.compare(group, from_ms, from_ms + WINDOW_STRETCH_MS).await?;
+                from_ms += WINDOW_STRETCH_MS;
+            }
             self.window_due = Some(Instant::now() + WINDOW_EVERY);
         }
         let mut changes =
@@ -100,17 +106,6 @@ impl LogGroupTail {
             self.noted_ms = self.cursor_ms;
         }
         self.station.board.complete(self.station.name(), started);
-        Ok(())
-    }
-
-    /// Reads from the minute of `from_ms` to `to_ms` in stretches.
-    async fn stretches(&mut self, group: &mut LogGroup, from_ms: i64, to_ms: i64) -> Result<(), IngestError> {
-        let mut from_ms = minute_of(from_ms) * MINUTE_MS;
-        while from_ms < to_ms {
-            let end_ms = from_ms + STRETCH_MS;
-            self.compare(group, from_ms, end_ms).await?;
-            from_ms = end_ms;
-        }
         Ok(())
     }
 
