@@ -1,9 +1,10 @@
 //! Following a folder, bucket or container: list what may be new, read what is, remember it.
 //!
-//! Where objects lie in folders by the hour, a look lists the last hours only. What comes later than that is found by a
-//! wider look now and then, and whatever else was missed by a listing of everything once a day.
+//! A few thousand objects are listed whole at every look. Where there are more, in folders by the hour, a look lists the
+//! last hours only, and the folders of what grew lately. What comes later than that is found by a wider look now and then,
+//! and whatever else was missed by a listing of everything once a day.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tracing::info;
 
 use super::position::{Done, Next, Position, is_compressed};
 use super::{Follow, Station};
-use crate::collect::{Layout, ObjectEntry, Objects, ObjectsError, discover};
+use crate::collect::{Layout, ObjectEntry, ObjectPath, Objects, ObjectsError, discover};
 use crate::journal::Positions;
 use crate::model::{HOUR_US, Rows};
 use crate::pipeline::ingest::{IngestError, ObjectTotals};
@@ -31,6 +32,8 @@ const SHARE_BYTES: u64 = 1 << 20;
 const LOOKS: u32 = 3;
 /// So many failures without a success are a failure of the source.
 const GIVE_UP: usize = 20;
+/// Folders of growing objects that a near look lists at most.
+const GROWING_FOLDERS: usize = 200;
 /// Failed objects that one look tries again.
 const AGAIN: usize = 500;
 
@@ -47,6 +50,8 @@ pub struct Sweeps {
     pub window_every: Duration,
     /// Pause between two listings of everything.
     pub full_every: Duration,
+    /// A location with so few objects is listed whole at every look.
+    pub small: usize,
 }
 
 impl Default for Sweeps {
@@ -57,6 +62,7 @@ impl Default for Sweeps {
             window: Duration::from_secs(48 * 3600),
             window_every: Duration::from_secs(15 * 60),
             full_every: Duration::from_secs(24 * 3600),
+            small: 3000,
         }
     }
 }
@@ -93,6 +99,10 @@ pub struct ObjectsTail {
     sweeps: Sweeps,
     objects: Option<Arc<Objects>>,
     layout: Option<Layout>,
+    /// How many objects the last listing of everything found.
+    listed: Option<usize>,
+    /// Folders, outside of the last hours, of objects that may go on growing.
+    growing: BTreeSet<ObjectPath>,
     position: Position,
     /// Could not be read yet.
     failed: BTreeMap<String, ObjectEntry>,
@@ -115,6 +125,8 @@ impl ObjectsTail {
             sweeps,
             objects: None,
             layout: None,
+            listed: None,
+            growing: BTreeSet::new(),
             position,
             failed: BTreeMap::new(),
             window_due: None,
@@ -145,16 +157,23 @@ impl ObjectsTail {
         let (started, now) = (self.station.now(), Instant::now());
         let objects = self.objects().await?;
         let due = |at: Option<Instant>| at.is_none_or(|at| now >= at);
-        let look_around = due(self.window_due) || due(self.full_due);
-        if look_around {
-            self.layout = discover(&objects).await?.filter(|layout| !layout.dated.is_empty());
-        }
-        let reach = match (due(self.full_due) || self.layout.is_none(), look_around) {
+        let small = self.listed.is_none_or(|listed| listed <= self.sweeps.small);
+        let look_around = due(self.window_due);
+        let reach = match (small || due(self.full_due) || self.layout.is_none(), look_around) {
             (true, _) => Reach::Full,
             (_, true) => Reach::Window,
             _ => Reach::Near,
         };
+        if reach == Reach::Window {
+            self.layout = discover(&objects).await?.filter(|layout| !layout.dated.is_empty());
+        }
         let (entries, explicit) = self.list(&objects, reach).await?;
+        if reach == Reach::Full {
+            self.listed = Some(entries.len());
+            if entries.len() > self.sweeps.small && look_around {
+                self.layout = discover(&objects).await?.filter(|layout| !layout.dated.is_empty());
+            }
+        }
         let wanted: Vec<&ObjectEntry> = entries.iter().filter(|entry| explicit || self.wants(entry)).collect();
         let mut jobs = self.jobs(wanted.into_iter());
         let again: Vec<ObjectEntry> = self.failed.values().take(AGAIN).cloned().collect();
@@ -169,6 +188,7 @@ impl ObjectsTail {
         if look_around {
             self.window_due = Some(now + self.sweeps.window_every);
         }
+        self.note_growing(&entries);
         if self.failed.is_empty() {
             self.station.board.complete(self.station.name(), started);
         }
@@ -184,15 +204,38 @@ impl ObjectsTail {
         let now = self.station.now();
         let back = |by: Duration| now.plus(-i64::try_from(by.as_micros()).unwrap_or(i64::MAX));
         let (since, loose) = match (&self.layout, reach) {
-            (None, _) | (_, Reach::Full) => return objects.list().await,
+            // It is known to be no single object.
+            (Some(_), Reach::Full) => return Ok((objects.after(objects.prefix(), None).await?, false)),
+            (None, _) => return objects.list().await,
             (Some(_), Reach::Near) => (back(self.sweeps.near), Vec::new()),
             (Some(layout), Reach::Window) => (back(self.sweeps.window), layout.loose.clone()),
         };
         let mut entries = loose;
+        for folder in &self.growing {
+            entries.extend(objects.after(folder, None).await?);
+        }
         for folder in self.layout.iter().flat_map(|layout| &layout.dated) {
             entries.extend(folder.since(objects, since, now).await?);
         }
+        // Folders of growing objects and of the last hours may be the same.
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        entries.dedup_by(|a, b| a.path == b.path);
         Ok((entries, false))
+    }
+
+    /// Remembers the folders of what was changed lately: a blob may go on growing after its hour, and under the name of
+    /// another time.
+    fn note_growing(&mut self, entries: &[ObjectEntry]) {
+        let growing = entries.iter().filter(|entry| self.wants(entry) && may_grow(&self.station, entry));
+        let folders = growing.filter_map(|entry| {
+            let (folder, _) = entry.path.as_ref().rsplit_once('/')?;
+            ObjectPath::parse(folder).ok()
+        });
+        let near = self.station.now().plus(-i64::try_from(self.sweeps.near.as_micros()).unwrap_or(i64::MAX));
+        let dated = self.layout.iter().flat_map(|layout| &layout.dated);
+        let listed: Vec<ObjectPath> = dated.map(|dated| dated.hour(near)).collect();
+        let old = |folder: &ObjectPath| listed.iter().any(|from| folder < from && same_root(folder, from));
+        self.growing = folders.filter(old).take(GROWING_FOLDERS).collect();
     }
 
     /// What is to be read of these.
@@ -282,6 +325,12 @@ impl Follow for ObjectsTail {
         self.sweep().await?;
         Ok(self.sweeps.poll_every)
     }
+}
+
+/// Whether both lie in the same tree of dated folders: five levels and the file's minute below it at most.
+fn same_root(folder: &ObjectPath, hour: &ObjectPath) -> bool {
+    let root = hour.as_ref().rsplitn(5, '/').last().unwrap_or_default();
+    folder.as_ref().starts_with(root)
 }
 
 fn may_grow(station: &Station, entry: &ObjectEntry) -> bool {

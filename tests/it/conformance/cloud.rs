@@ -13,6 +13,8 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use crate::harness::runtime;
+
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -74,7 +76,7 @@ impl Cloud {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let cloud = Self { url, inner: Arc::default() };
         let router = Router::new().fallback(answer).with_state(cloud.clone());
-        drop(tokio::task::spawn(async move { axum::serve(listener, router).await }));
+        drop(runtime().spawn(async move { axum::serve(listener, router).await }));
         cloud
     }
 

@@ -98,7 +98,7 @@ async fn follow_once(dir: &TempDir, url: &str) -> Vec<(Timestamp, Option<f64>)> 
     let (board, clock) = (SourceBoard::default(), Arc::new(SystemClock) as Arc<dyn Clock>);
     let (source, station) = follower(&source, &journal, &clock, &board);
     let cancel = CancellationToken::new();
-    let task = tokio::task::spawn(follow(source, station, PAUSES, cancel.clone()));
+    let task = runtime().spawn(follow(source, station, PAUSES, cancel.clone()));
     let recent = || {
         let complete = board.all().remove("it").and_then(|status| Timestamp::parse(&status.complete_to?));
         complete.is_some_and(|at| clock.now().0 - at.0 < 15 * 60_000_000)
@@ -130,7 +130,7 @@ fn azure_monitor_is_asked_once_for_each_minute_with_a_token_of_entra() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(azure).with_state(Arc::clone(&state));
-        drop(tokio::task::spawn(async move { axum::serve(listener, router).await }));
+        drop(runtime().spawn(async move { axum::serve(listener, router).await }));
         let dir = TempDir::new().unwrap();
         let mut found = follow_once(&dir, &url).await;
         found.extend(follow_once(&dir, &url).await);

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::cloud::Cloud;
-use crate::harness::PATIENCE;
+use crate::harness::{PATIENCE, runtime};
 use crate::records::{azure_usage, bedrock_at, gzip};
 
 /// The sources of the suite.
@@ -67,6 +67,8 @@ pub struct Rig {
     pub seen: Seen,
     dir: TempDir,
     skew_us: i64,
+    /// Locations with so few objects are listed whole.
+    pub small: usize,
     running: Option<Running>,
 }
 
@@ -80,8 +82,16 @@ struct Running {
 impl Rig {
     pub async fn new(kind: Kind) -> Self {
         let (cloud, dir) = (Cloud::start().await, TempDir::new().unwrap());
-        let rig =
-            Self { cloud, board: SourceBoard::default(), kind, seen: Seen::default(), dir, skew_us: 0, running: None };
+        let rig = Self {
+            cloud,
+            board: SourceBoard::default(),
+            kind,
+            seen: Seen::default(),
+            dir,
+            skew_us: 0,
+            small: 3000,
+            running: None,
+        };
         rig.keys("OLDKEY");
         rig
     }
@@ -114,6 +124,7 @@ impl Rig {
         let mut source = Config::parse(&format!("[[source]]\nname = 'it'\n{text}")).unwrap().sources.remove(0);
         source.poll_every = if self.kind == Kind::Queue { Duration::from_secs(3600) } else { POLL };
         source.sweeps.poll_every = source.poll_every;
+        source.sweeps.small = self.small;
         source
     }
 
@@ -124,7 +135,7 @@ impl Rig {
         let clock: Arc<dyn Clock> = Arc::new(Skewed(self.skew_us));
         let (source, station) = follower(&self.source(), &journal, &clock, &self.board);
         let cancel = CancellationToken::new();
-        let task = tokio::task::spawn(follow(source, station, PAUSES, cancel.clone()));
+        let task = runtime().spawn(follow(source, station, PAUSES, cancel.clone()));
         self.running = Some(Running { journal, commits, cancel, task });
     }
 

@@ -30,6 +30,7 @@ async fn requests(rig: &mut Rig, looks: usize) -> BTreeMap<String, usize> {
 fn a_look_at_a_bucket_of_many_hours_lists_the_last_ones_only() {
     runtime().block_on(async {
         let mut rig = Rig::new(Kind::Bucket).await;
+        rig.small = 100;
         // Twenty days, and the last hour: what a listing of everything would have to turn over at each look.
         for hour in 0..20 * 24_u64 {
             rig.feed_at(hour * 2, hour * 2 + 1, i64::try_from(hour).unwrap());
@@ -54,6 +55,7 @@ fn an_object_that_comes_a_day_late_is_found_by_the_wider_look_at_the_latest() {
     runtime().block_on(async {
         for kind in [Kind::Bucket, Kind::Container] {
             let mut rig = Rig::new(kind).await;
+            rig.small = 0;
             rig.feed(0, 1);
             rig.start().await;
             rig.until_seen(1).await;
@@ -92,14 +94,20 @@ fn late_events_of_a_log_group_are_found_and_not_read_twice_by_the_process_that_s
 fn a_blob_that_grows_and_is_made_anew_is_followed_line_by_line() {
     runtime().block_on(async {
         let mut rig = Rig::new(Kind::Container).await;
+        rig.small = 0;
+        // A blob that goes on growing long after its hour.
+        rig.feed_at(100, 101, 40);
         rig.start().await;
+        rig.until_seen(1).await;
+        rig.feed_at(101, 102, 40);
+        rig.until_seen(2).await;
         for n in 0..6 {
             rig.feed(n, n + 1);
-            rig.until_seen(usize::try_from(n).unwrap() + 1).await;
+            rig.until_seen(usize::try_from(n).unwrap() + 3).await;
         }
         let counted = requests(&mut rig, 10).await;
         assert_eq!(counted.len(), 1, "nothing but listings: {counted:?}");
         rig.stop().await;
-        assert_eq!(rig.seen.rows, 6);
+        assert_eq!(rig.seen.rows, 8);
     });
 }
