@@ -47,8 +47,11 @@ pub struct LogGroup {
 impl LogGroup {
     /// A client for the group.
     pub async fn open(group: &str, access: &AwsAccess) -> Self {
-        let config = aws_sdk_cloudwatchlogs::config::Builder::from(&sdk_config(access).await).build();
-        Self { client: Client::from_conf(config), group: group.to_owned(), pace: Pace::new(LEAST, MOST) }
+        let mut config = aws_sdk_cloudwatchlogs::config::Builder::from(&sdk_config(access).await);
+        if access.endpoint.is_some() {
+            config.set_endpoint_url(access.endpoint.clone());
+        }
+        Self { client: Client::from_conf(config.build()), group: group.to_owned(), pace: Pace::new(LEAST, MOST) }
     }
 
     /// The name of the group.

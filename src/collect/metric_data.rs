@@ -40,8 +40,11 @@ pub struct MetricNamespace {
 impl MetricNamespace {
     /// A client for the namespace.
     pub async fn open(namespace: &str, access: &AwsAccess) -> Self {
-        let config = aws_sdk_cloudwatch::config::Builder::from(&sdk_config(access).await).build();
-        Self { client: Client::from_conf(config), namespace: namespace.to_owned() }
+        let mut config = aws_sdk_cloudwatch::config::Builder::from(&sdk_config(access).await);
+        if access.endpoint.is_some() {
+            config.set_endpoint_url(access.endpoint.clone());
+        }
+        Self { client: Client::from_conf(config.build()), namespace: namespace.to_owned() }
     }
 
     /// The namespace.

@@ -29,12 +29,14 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// A client for the queue at `url`; the region is that of the URL where `access` says none.
+    /// A client for the queue at `url`, which names the endpoint too (that of `access` is the bucket's), and the region
+    /// where `access` says none.
     pub async fn open(url: &str, access: &AwsAccess) -> Self {
         let mut access = access.clone();
         access.region = access.region.or_else(|| region_of(url));
-        let config = aws_sdk_sqs::config::Builder::from(&sdk_config(&access).await).build();
-        Self { client: Client::from_conf(config), url: url.to_owned() }
+        let mut config = aws_sdk_sqs::config::Builder::from(&sdk_config(&access).await);
+        config.set_endpoint_url(origin_of(url));
+        Self { client: Client::from_conf(config.build()), url: url.to_owned() }
     }
 
     /// The name behind the last slash.
@@ -118,6 +120,12 @@ impl Queue {
     }
 }
 
+/// Scheme and host.
+fn origin_of(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    Some(format!("{scheme}://{}", rest.split('/').next()?))
+}
+
 /// `https://sqs.eu-west-1.amazonaws.com/…`
 fn region_of(url: &str) -> Option<String> {
     let host = url.split_once("://")?.1.split('/').next()?;
@@ -133,5 +141,6 @@ mod tests {
     fn the_url_tells_the_region() {
         assert_eq!(region_of("https://sqs.eu-west-1.amazonaws.com/1/q").as_deref(), Some("eu-west-1"));
         assert_eq!(region_of("http://127.0.0.1:5000/1/q"), None);
+        assert_eq!(origin_of("http://127.0.0.1:5000/1/q").as_deref(), Some("http://127.0.0.1:5000"));
     }
 }

@@ -23,7 +23,8 @@ const ANSWER: Duration = Duration::from_secs(60);
 /// How long credentials of S3 are used before the chain is asked again. What expires sooner is no use to anybody.
 const KEEP: Duration = Duration::from_secs(300);
 
-/// Region, credentials and limits of the SDK's clients. They never retry by themselves: the source does, visibly.
+/// Region, credentials and limits of the SDK's clients. They never retry by themselves: the source does, visibly. The
+/// endpoint is left to the client: what the environment says would win over it here.
 pub async fn sdk_config(access: &AwsAccess) -> SdkConfig {
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ANSWER).build();
     let mut loader =
@@ -47,9 +48,6 @@ pub async fn sdk_config(access: &AwsAccess) -> SdkConfig {
         }
         let provider = SharedCredentialsProvider::new(provider.build().await);
         config = config.into_builder().credentials_provider(provider).build();
-    }
-    if let Some(endpoint) = &access.endpoint {
-        config = config.into_builder().endpoint_url(endpoint).build();
     }
     config
 }

@@ -106,7 +106,7 @@ async fn follow_once(dir: &TempDir, url: &str) -> Vec<(Timestamp, Option<f64>)> 
     let end = tokio::time::Instant::now() + PATIENCE;
     while !recent() {
         // A second start within the same minute has nothing to read.
-        if board.all().get("it").is_some_and(|status| status.state == "running") {
+        if board.all().get("it").is_some_and(|status| status.state == "running" && status.complete_to.is_none()) {
             break;
         }
         assert!(tokio::time::Instant::now() < end, "{:?}", board.all());
