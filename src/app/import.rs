@@ -12,11 +12,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::import_logs::LogRange;
 use super::{HOT_US, rules};
 use crate::clock::{Clock, SystemClock};
 use crate::collect::{ObjectEntry, Objects};
 use crate::config::{FormatConfig, Said};
-use crate::journal::{Journal, Positions};
+use crate::journal::Positions;
 use crate::ledger::Retention;
 use crate::model::{Interval, Quarantined, RecordId, Rows, Timestamp};
 use crate::pipeline::{Ingest, PipelineError, Settler, Tables, Totals};
@@ -28,7 +29,7 @@ use crate::sources::otlp::{OtlpConfig, OtlpSpans};
 use crate::store::{FileLock, Store};
 
 /// Pause between two plain lines of progress.
-const PLAIN_EVERY: Duration = Duration::from_secs(5);
+pub(super) const PLAIN_EVERY: Duration = Duration::from_secs(5);
 /// Objects that are read at once: one for each core of a small machine.
 const AT_ONCE: usize = 2;
 /// Rows after which an import settles, and that it settles at once.
@@ -56,7 +57,7 @@ impl ImportKind {
     #[must_use]
     pub const fn of(format: &FormatConfig) -> Self {
         match format {
-            FormatConfig::Bedrock(_) => Self::Bedrock,
+            FormatConfig::Bedrock(_) | FormatConfig::BedrockMetrics(_) => Self::Bedrock,
             FormatConfig::Azure(_) => Self::Azure,
             FormatConfig::Otlp(_) => Self::Otlp,
         }
@@ -68,7 +69,7 @@ impl ImportKind {
 pub struct ImportOptions {
     /// Format of the records.
     pub kind: ImportKind,
-    /// Files, folders and `s3://` or `az://` prefixes.
+    /// Files, folders, `s3://` or `az://` prefixes, and log groups (`cloudwatch://`).
     pub locations: Vec<String>,
     /// Data location.
     pub data: String,
@@ -120,8 +121,13 @@ pub async fn import_again(options: ImportOptions, set_aside: &[Quarantined]) -> 
 
 async fn run(options: ImportOptions, set_aside: Option<&[Quarantined]>) -> anyhow::Result<(ImportSummary, usize)> {
     let store = Store::open(&options.data).await?;
-    let found = find(&options).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let groups = options.locations.iter().filter(|location| LogRange::is(location));
+    let groups = groups.map(|location| LogRange::parse(location, clock.now())).collect::<anyhow::Result<Vec<_>>>()?;
+    if !groups.is_empty() && options.kind != ImportKind::Bedrock {
+        bail!("a log group holds records of kind 'bedrock'");
+    }
+    let found = find(&options).await?;
     let (writer, _writer_lock) = writer(&store, &clock)?;
     let before = Tables::open(&store).await?;
     let journal = before.journal(&store, &writer, None).await?;
@@ -138,7 +144,14 @@ async fn run(options: ImportOptions, set_aside: Option<&[Quarantined]>) -> anyho
     #[expect(clippy::disallowed_methods, reason = "awaited below")]
     let settling = tokio::spawn(settling.run(Arc::clone(&seen), last));
     let progress = Progress::new(&found);
-    let (totals, objects) = read_all(&options, &found, journal.clone(), &clock, &seen, &progress).await?;
+    let format = format(&options);
+    let source = options.source.clone().unwrap_or_else(|| format.name().to_owned());
+    let ingest = Ingest { source: source.as_str().into(), format, journal: journal.clone(), clock: Arc::clone(&clock) };
+    let (mut totals, objects) = read_all(&ingest, &found, &seen, &progress).await?;
+    for group in &groups {
+        totals.add(group.read(&ingest, |rows| seen.take(rows)).await?);
+    }
+    drop(ingest);
     progress.settling();
     let resolved = set_aside.map_or_else(Vec::new, |records| seen.resolved(records, clock.now()));
     let count = resolved.len();
@@ -168,7 +181,7 @@ struct Found {
 async fn find(options: &ImportOptions) -> anyhow::Result<Vec<Found>> {
     let format = format(options);
     let mut found = Vec::new();
-    for location in &options.locations {
+    for location in options.locations.iter().filter(|location| !LogRange::is(location)) {
         let objects = Objects::open(location).await?;
         let (mut entries, explicit) = objects.list().await?;
         entries.retain(|entry| explicit || format.wants(entry.path.as_ref()));
@@ -188,27 +201,14 @@ fn format(options: &ImportOptions) -> Arc<dyn LogFormat> {
     }
 }
 
-async fn read_all(
-    options: &ImportOptions,
-    found: &[Found],
-    journal: Journal,
-    clock: &Arc<dyn Clock>,
-    seen: &Seen,
-    progress: &Progress,
-) -> anyhow::Result<(Totals, u64)> {
-    let format = format(options);
-    let source = options.source.clone().unwrap_or_else(|| format.name().to_owned());
-    let ingest = Ingest { source: source.as_str().into(), format, journal, clock: Arc::clone(clock) };
+async fn read_all(ingest: &Ingest, found: &[Found], seen: &Seen, progress: &Progress) -> anyhow::Result<(Totals, u64)> {
     let all = found.iter().flat_map(|found| found.entries.iter().map(move |entry| (&found.objects, entry)));
-    let read = stream::iter(all).map(|(objects, entry)| {
-        let ingest = &ingest;
-        async move {
-            let none = |_| Positions::default();
-            let totals = ingest.object(objects, entry, 0, false, none, |rows| seen.take(rows)).await?;
-            progress.advance(entry.size);
-            seen.reach(totals.complete_to);
-            anyhow::Ok(totals.totals)
-        }
+    let read = stream::iter(all).map(|(objects, entry)| async move {
+        let none = |_| Positions::default();
+        let totals = ingest.object(objects, entry, 0, false, none, |rows| seen.take(rows)).await?;
+        progress.advance(entry.size);
+        seen.reach(totals.complete_to);
+        anyhow::Ok(totals.totals)
     });
     let add = |(mut sum, objects): (Totals, u64), totals: Totals| async move {
         sum.add(totals);

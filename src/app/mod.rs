@@ -3,10 +3,13 @@
 mod attribute;
 mod bills;
 mod budgets;
+mod check_live;
 mod demo;
 mod explain;
 mod export;
+mod followers;
 mod import;
+mod import_logs;
 mod journal;
 mod maintain;
 mod periods;
@@ -22,8 +25,10 @@ mod sql;
 
 pub use attribute::{TestSubject, attribute_test};
 pub use bills::{BillOptions, bill_import, bill_list};
+pub use check_live::check_live;
 pub use explain::{Subject, explain};
 pub use export::export_focus;
+pub use followers::follower;
 pub use import::{ImportKind, ImportOptions, ImportSummary, import, import_again};
 pub use journal::journal_inspect;
 pub use maintain::{audit, maintain, resettle};

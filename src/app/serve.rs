@@ -13,20 +13,18 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 use super::budgets::Watch;
+use super::followers::follower;
 use super::receivers::{Bound, Prepared};
 use super::report::periods_of;
 use super::{demo, rules};
 use crate::clock::{Clock, SystemClock};
 use crate::collect::otlp_server::{Gate, Limits as ReceiverLimits};
-use crate::config::{Config, FormatConfig, ReceiverConfig, SourceConfig};
+use crate::config::{Config, ReceiverConfig};
 use crate::finance::calendar::{Month, Zone};
 use crate::journal::Journal;
-use crate::pipeline::{Ingest, Meter, MeterOptions, OtlpSink, Tables, TailOptions, tail_source};
+use crate::pipeline::{Meter, MeterOptions, OtlpSink, Pauses, Tables, follow};
 use crate::query::{Engine, Limits, NamedQueries};
 use crate::serve::{ApiState, serve_api};
-use crate::sources::LogFormat;
-use crate::sources::azure::AzureDiagnostics;
-use crate::sources::bedrock::BedrockLog;
 use crate::sources::otlp::OtlpSpans;
 use crate::store::{FileLock, Store};
 use crate::telemetry::{self, SourceBoard};
@@ -121,9 +119,8 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
         receiver.start(sink, &gate, &board, &tasks, &cancel);
     }
     for source in &config.sources {
-        let ingest = ingest(source, &journal, &clock);
-        let options = TailOptions { poll_every: source.poll_every };
-        tasks.spawn(tail_source(ingest, source.location.clone(), options, board.clone(), cancel.clone()));
+        let (source, station) = follower(source, &journal, &clock, &board);
+        tasks.spawn(follow(source, station, Pauses::default(), cancel.clone()));
     }
     if options.demo {
         let (sink, clock, month) = (sink(&config.otlp), Arc::clone(&clock), options.demo_month);
@@ -160,15 +157,6 @@ fn sole_server(store: &Store, writer: &str) -> anyhow::Result<Option<FileLock>> 
             dir.display()
         ),
     }
-}
-
-fn ingest(source: &SourceConfig, journal: &Journal, clock: &Arc<dyn Clock>) -> Ingest {
-    let format: Arc<dyn LogFormat> = match &source.format {
-        FormatConfig::Bedrock(config) => Arc::new(BedrockLog::new(config.clone())),
-        FormatConfig::Azure(config) => Arc::new(AzureDiagnostics::new(config.clone())),
-        FormatConfig::Otlp(config) => Arc::new(OtlpSpans::new(config.clone())),
-    };
-    Ingest { source: source.name.as_str().into(), format, journal: journal.clone(), clock: Arc::clone(clock) }
 }
 
 async fn ended<E: std::error::Error>(what: &'static str, server: impl Future<Output = Result<(), E>>) {

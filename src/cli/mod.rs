@@ -39,7 +39,7 @@ enum Command {
     Serve(Serve),
     /// Take in log files once; returns when their calls can be queried.
     #[command(
-        after_help = "Examples:\n  polymeter import bedrock s3://my-logs/AWSLogs/\n  polymeter import azure ./insights-logs-requestresponse\n  polymeter import otlp traces.json\n\nThe last line of standard output is a JSON summary."
+        after_help = "Examples:\n  polymeter import bedrock s3://my-logs/AWSLogs/\n  polymeter import azure ./insights-logs-requestresponse\n  polymeter import otlp traces.json\n  polymeter import bedrock 'cloudwatch:///aws/bedrock/logs?region=us-east-1&from=2026-11-01&to=2026-11-08'\n\nA log group is read from two days ago unless `from` says otherwise; `role_arn`, `external_id` and `endpoint` can be given too.\nThe last line of standard output is a JSON summary."
     )]
     Import(Import),
     /// Ask one SQL question; works beside a running `serve`.
@@ -99,9 +99,15 @@ enum Command {
     #[command(after_help = "`serve` does the same by itself, a little at a time. Prints a JSON summary.")]
     Maintain(store::Place),
     /// Check a configuration file and tell everything that is wrong with it.
+    #[command(
+        after_help = "Examples:\n  polymeter check-config polymeter.toml\n  polymeter check-config --live polymeter.toml    # says which source refuses what"
+    )]
     CheckConfig {
         /// The file.
         file: PathBuf,
+        /// Also ask every source once; nothing is taken in.
+        #[arg(long)]
+        live: bool,
     },
 }
 
@@ -137,7 +143,7 @@ struct Serve {
 struct Import {
     /// What the records are.
     kind: Kind,
-    /// Files, folders, s3://bucket/prefix or az://container/prefix.
+    /// Files, folders, s3://bucket/prefix, az://container/prefix or cloudwatch://GROUP?region=…&from=….
     #[arg(required = true)]
     locations: Vec<String>,
     /// Where data lies.
@@ -224,18 +230,17 @@ impl Cli {
             Command::Audit(range) => range.audit().await,
             Command::Resettle(resettle) => resettle.run().await,
             Command::Maintain(place) => place.maintain().await,
-            Command::CheckConfig { file } => {
+            Command::CheckConfig { file, live } => {
                 let config = Config::load(&file)?;
-                let mut out = std::io::stdout().lock();
                 writeln!(
-                    out,
+                    std::io::stdout(),
                     "{} is valid: {} source(s), {} OTLP receiver(s), data in {}",
                     file.display(),
                     config.sources.len(),
                     config.all_receivers().filter(|receiver| receiver.addresses().next().is_some()).count(),
                     config.data
                 )?;
-                Ok(())
+                if live { app::check_live(&config).await } else { Ok(()) }
             }
         }
     }

@@ -10,7 +10,7 @@ use object_store::{GetOptions, GetRange, GetResultPayload, ObjectMeta, ObjectSto
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::model::Timestamp;
-use crate::store::{Location, StoreError};
+use crate::store::{Access, Location, StoreError};
 
 /// Why objects can't be listed or read.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,20 @@ pub enum ObjectsError {
         #[source]
         source: object_store::Error,
     },
+}
+
+impl ObjectsError {
+    /// True where the object is not there any more.
+    #[must_use]
+    pub const fn is_gone(&self) -> bool {
+        matches!(self, Self::Store { source: object_store::Error::NotFound { .. }, .. })
+    }
+
+    /// True where the object is another than the one that was listed.
+    #[must_use]
+    pub const fn is_changed(&self) -> bool {
+        matches!(self, Self::Store { source: object_store::Error::Precondition { .. }, .. })
+    }
 }
 
 /// One object.
@@ -52,12 +66,20 @@ impl From<ObjectMeta> for ObjectEntry {
     }
 }
 
+/// Whether two texts are the same ETag: listings of some stores leave out the quotes.
+#[must_use]
+pub fn same_etag(one: Option<&str>, other: Option<&str>) -> bool {
+    one.map(|tag| tag.trim_matches('"')) == other.map(|tag| tag.trim_matches('"'))
+}
+
 /// The objects at a location: a file, a folder, or everything below a prefix.
 #[derive(Clone, Debug)]
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
     text: String,
+    /// The store can list from a key on.
+    from_key: bool,
 }
 
 impl Objects {
@@ -66,13 +88,85 @@ impl Objects {
     /// # Errors
     /// The location is malformed or its client can't be built.
     pub async fn open(text: &str) -> Result<Self, ObjectsError> {
-        let mut location = Location::parse(text)?;
-        if let Location::Local(path) = &location {
-            let found = path.canonicalize().map_err(|_| ObjectsError::NotFound(text.to_owned()))?;
-            location = Location::Local(found);
-        }
+        let location = Self::locate(text)?;
         let (store, prefix) = location.connect().await?;
-        Ok(Self { store, prefix, text: text.to_owned() })
+        Ok(Self { store, prefix, text: text.to_owned(), from_key: location.is_s3() })
+    }
+
+    /// Connects to a source that is followed, the way `access` says.
+    ///
+    /// # Errors
+    /// The location is malformed or its client can't be built.
+    pub async fn open_as(text: &str, access: &Access) -> Result<Self, ObjectsError> {
+        let location = Self::locate(text)?;
+        let (store, prefix) = location.connect_as(access).await?;
+        Ok(Self { store, prefix, text: text.to_owned(), from_key: location.is_s3() })
+    }
+
+    fn locate(text: &str) -> Result<Location, ObjectsError> {
+        let location = Location::parse(text)?;
+        let Location::Local(path) = &location else { return Ok(location) };
+        let found = path.canonicalize().map_err(|_| ObjectsError::NotFound(text.to_owned()))?;
+        Ok(Location::Local(found))
+    }
+
+    /// The bucket, where it is one.
+    #[must_use]
+    pub fn bucket(&self) -> Option<&str> {
+        self.text.split_once("://").and_then(|(_, rest)| rest.split('/').next())
+    }
+
+    /// The path of a key as its store has it; `None` where it lies elsewhere or can't be a path.
+    #[must_use]
+    pub fn path_of(&self, key: &str) -> Option<Path> {
+        Path::parse(key).ok().filter(|path| path.prefix_matches(&self.prefix))
+    }
+
+    /// The location itself.
+    #[must_use]
+    pub const fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
+    /// Whether [`Objects::after`] reads only what lies behind the key.
+    #[must_use]
+    pub const fn lists_from_key(&self) -> bool {
+        self.from_key
+    }
+
+    /// One object as it is now; `None` where there is none.
+    ///
+    /// # Errors
+    /// The store refused or did not answer.
+    pub async fn look_at(&self, path: &Path) -> Result<Option<ObjectEntry>, ObjectsError> {
+        match self.store.head(path).await {
+            Ok(meta) => Ok(Some(meta.into())),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(ObjectsError::Store { object: path.to_string(), source }),
+        }
+    }
+
+    /// What lies directly in a folder: its objects, and the folders in it.
+    ///
+    /// # Errors
+    /// The store can't be listed.
+    pub async fn folder(&self, path: &Path) -> Result<(Vec<ObjectEntry>, Vec<Path>), ObjectsError> {
+        let failed = |source| ObjectsError::Store { object: path.to_string(), source };
+        let listed = self.store.list_with_delimiter(Some(path)).await.map_err(failed)?;
+        Ok((listed.objects.into_iter().map(ObjectEntry::from).collect(), listed.common_prefixes))
+    }
+
+    /// Everything below a folder; with `from` only what comes behind that key.
+    ///
+    /// # Errors
+    /// The store can't be listed.
+    pub async fn after(&self, folder: &Path, from: Option<&Path>) -> Result<Vec<ObjectEntry>, ObjectsError> {
+        let failed = |source| ObjectsError::Store { object: folder.to_string(), source };
+        let listed = match from {
+            Some(from) => self.store.list_with_offset(Some(folder), from),
+            None => self.store.list(Some(folder)),
+        };
+        listed.map_ok(ObjectEntry::from).try_collect().await.map_err(failed)
     }
 
     /// The location as it was given.

@@ -4,6 +4,7 @@ mod budgets;
 mod read;
 mod receivers;
 mod rule_files;
+mod source;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,9 +15,11 @@ pub use receivers::{OTLP, ReceiverConfig};
 pub use rule_files::{Compiled, Recorded, RuleText, Said, compile, read_prices};
 
 use crate::ledger::Retention;
+use crate::pipeline::Sweeps;
 use crate::sources::azure::AzureConfig;
 use crate::sources::bedrock::BedrockConfig;
 use crate::sources::otlp::OtlpConfig;
+use crate::store::Access;
 use crate::telemetry::LogFormat;
 
 /// Default data location.
@@ -72,12 +75,51 @@ pub struct Config {
 pub struct SourceConfig {
     /// Unique name; it is shown in `witnesses`.
     pub name: String,
-    /// Where its objects lie: a path, `s3://bucket/prefix` or `az://container/prefix`.
+    /// Where its records lie: a path, `s3://bucket/prefix`, `az://container/prefix` or `cloudwatch://group`.
     pub location: String,
     /// Pause between two listings.
     pub poll_every: Duration,
     /// What its records are.
     pub format: FormatConfig,
+    /// How they come.
+    pub transport: Transport,
+    /// How its place is reached.
+    pub access: Access,
+    /// How often objects are listed.
+    pub sweeps: Sweeps,
+}
+
+/// How records of a source come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// In files and objects; with a queue, which says what was written.
+    Objects {
+        /// URL of the queue.
+        queue: Option<String>,
+    },
+    /// In a log group of CloudWatch.
+    LogGroup {
+        /// Its name.
+        group: String,
+        /// How far back the first look goes.
+        back: Duration,
+    },
+    /// As metrics of CloudWatch.
+    CloudWatchMetrics {
+        /// How far back the first look goes.
+        back: Duration,
+        /// How old a minute must be to be final.
+        delay: Duration,
+    },
+    /// As metrics of Azure Monitor.
+    AzureMonitor {
+        /// Ids of the resources.
+        resources: Vec<String>,
+        /// How far back the first look goes.
+        back: Duration,
+        /// How old a minute must be to be final.
+        delay: Duration,
+    },
 }
 
 /// What the records of a source are.
@@ -85,6 +127,8 @@ pub struct SourceConfig {
 pub enum FormatConfig {
     /// Bedrock invocation logs.
     Bedrock(BedrockConfig),
+    /// Metrics of the namespace `AWS/Bedrock`.
+    BedrockMetrics(BedrockConfig),
     /// Azure diagnostics.
     Azure(AzureConfig),
     /// Files of OTLP/JSON requests.

@@ -8,12 +8,9 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::{Config, FormatConfig, ReceiverConfig, SourceConfig};
-use super::{budgets, receivers, rule_files};
+use super::{Config, ReceiverConfig};
+use super::{budgets, receivers, rule_files, source};
 use crate::telemetry::LogFormat;
-
-/// Keys that every source has; the others belong to its format.
-const SOURCE_KEYS: [&str; 4] = ["name", "kind", "location", "poll_interval_s"];
 
 /// Reads a whole file; `change` comes between reading and checking what belongs together.
 pub fn read(text: &str, folder: &Path, change: impl FnOnce(&mut Config)) -> Result<Config, Vec<String>> {
@@ -80,14 +77,14 @@ pub fn read(text: &str, folder: &Path, change: impl FnOnce(&mut Config)) -> Resu
     });
     rule_files::read(&table, folder, &mut config, &mut problems);
     budgets::read(&table, &mut config, &mut problems);
-    sources(&table, &mut config, &mut problems);
+    sources(&table, folder, &mut config, &mut problems);
     change(&mut config);
     receivers::check(&config, &mut problems);
     own_traces(&config, &mut problems);
     if problems.is_empty() { Ok(config) } else { Err(problems) }
 }
 
-fn sources(table: &Table, config: &mut Config, problems: &mut Vec<String>) {
+fn sources(table: &Table, folder: &Path, config: &mut Config, problems: &mut Vec<String>) {
     let listed = match table.get("source") {
         None => return,
         Some(Value::Array(listed)) => listed,
@@ -99,7 +96,7 @@ fn sources(table: &Table, config: &mut Config, problems: &mut Vec<String>) {
             problems.push(format!("{place} must be a table"));
             continue;
         };
-        if let Some(source) = source(entry, &place, problems) {
+        for source in source::read(entry, &place, folder, problems) {
             let taken = config.sources.iter().map(|other| &other.name);
             if taken.chain(config.all_receivers().map(|receiver| &receiver.name)).any(|name| *name == source.name) {
                 problems.push(format!("{place}: the name '{}' is taken", source.name));
@@ -107,45 +104,6 @@ fn sources(table: &Table, config: &mut Config, problems: &mut Vec<String>) {
             config.sources.push(source);
         }
     }
-}
-
-fn source(entry: &Table, place: &str, problems: &mut Vec<String>) -> Option<SourceConfig> {
-    let before = problems.len();
-    let (mut name, mut kind, mut location) = (String::new(), String::new(), String::new());
-    let mut poll_every = Duration::from_secs(60);
-    let mut section = Section { name: place, table: entry, problems };
-    for (key, value) in [("name", &mut name), ("kind", &mut kind), ("location", &mut location)] {
-        section.text(key, value);
-        if value.is_empty() {
-            section.problem(key, "is required");
-        }
-    }
-    section.seconds("poll_interval_s", &mut poll_every);
-    let own: Table = entry
-        .iter()
-        .filter(|(key, _)| !SOURCE_KEYS.contains(&key.as_str()))
-        .map(|(k, v)| (k.clone(), v.clone()))
-        .collect();
-    let formats: [(&str, &[&str]); 3] =
-        [("bedrock", &["account", "region"]), ("azure", &["deployments"]), ("otlp", &["attributes"])];
-    if let Some((_, keys)) = formats.iter().find(|(known, _)| *known == kind) {
-        let all: Vec<&str> = SOURCE_KEYS.iter().chain(keys.iter()).copied().collect();
-        known(entry, place, &all, problems);
-    }
-    if problems.len() > before {
-        return None;
-    }
-    let format = match kind.as_str() {
-        "bedrock" => FormatConfig::Bedrock(typed(place, own, problems)?),
-        "azure" => FormatConfig::Azure(typed(place, own, problems)?),
-        "otlp" => FormatConfig::Otlp(typed(place, own, problems)?),
-        other => {
-            let hint = nearest(other, &["bedrock", "azure", "otlp"]);
-            problems.push(format!("{place}.kind: there is no kind '{other}'; did you mean '{hint}'?"));
-            return None;
-        }
-    };
-    Some(SourceConfig { name, location, poll_every, format })
 }
 
 /// polymeter must not send its traces to itself: each would make new ones.
@@ -198,7 +156,7 @@ pub(super) fn known(table: &Table, place: &str, keys: &[&str], problems: &mut Ve
     }
 }
 
-fn nearest<'a>(word: &str, words: &[&'a str]) -> &'a str {
+pub(super) fn nearest<'a>(word: &str, words: &[&'a str]) -> &'a str {
     let best = words.iter().max_by(|a, b| strsim::jaro_winkler(word, a).total_cmp(&strsim::jaro_winkler(word, b)));
     best.copied().unwrap_or_default()
 }

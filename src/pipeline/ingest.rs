@@ -95,6 +95,29 @@ impl Ingest {
         Ok(self.take_in(reading, reader, 0, |_| Positions::default(), |_| {}).await?.totals)
     }
 
+    /// Makes the rows of records that a service handed over one by one durable, with `positions` in the same commit. Calls
+    /// `on_rows` before.
+    ///
+    /// # Errors
+    /// The journal fails.
+    pub async fn records(
+        &self,
+        object: &str,
+        records: Vec<Record>,
+        positions: Positions,
+        on_rows: impl FnOnce(&Rows),
+    ) -> Result<Totals, IngestError> {
+        let reading = self.reading(object.to_owned(), self.clock.now(), false);
+        let work = tokio::task::spawn_blocking(move || reading.sort_all(&records));
+        let (rows, totals) = work.await.map_err(|_| PipelineError::Stopped)?;
+        on_rows(&rows);
+        if !rows.is_empty() || !positions.is_empty() {
+            self.journal.append_patiently(rows, positions).await.map_err(PipelineError::from)?;
+        }
+        count(self.format.name(), totals);
+        Ok(totals)
+    }
+
     fn reading(&self, object: String, object_time: Timestamp, growing: bool) -> Reading {
         let (source, format) = (Arc::clone(&self.source), Arc::clone(&self.format));
         Reading { source, format, object, object_time, observed_at: self.clock.now(), growing }
@@ -130,6 +153,17 @@ impl Ingest {
     }
 }
 
+/// A record that a service handed over by itself.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// What tells it from others of the same stream.
+    pub position: u64,
+    /// Its time, as the service has it.
+    pub at: Timestamp,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
 /// Counts what became of records in the metrics.
 pub fn count(kind: &'static str, totals: Totals) {
     metrics::records(kind, "observation", totals.observations);
@@ -144,6 +178,9 @@ pub enum IngestError {
     /// The transport.
     #[error(transparent)]
     Objects(#[from] crate::collect::ObjectsError),
+    /// A service.
+    #[error(transparent)]
+    Service(#[from] crate::collect::ServiceError),
     /// The bytes.
     #[error("can't read {object}")]
     Read {
@@ -213,6 +250,18 @@ impl Reading {
             return Err(std::io::Error::other("cancelled"));
         }
         Ok(ObjectTotals { totals, complete_to: frames.complete_to() })
+    }
+
+    /// Normalizes whole records; blocking.
+    fn sort_all(&self, records: &[Record]) -> (Rows, Totals) {
+        let (mut rows, mut totals, mut out) = (Rows::default(), Totals::default(), Vec::new());
+        for record in records {
+            totals.records += 1;
+            let at = RecordRef { object_time: record.at, ..self.at(record.position) };
+            self.format.normalize(&record.bytes, &at, &mut out);
+            sort(&mut out, &at, record.bytes.len(), self.format.name(), &mut rows, &mut totals);
+        }
+        (rows, totals)
     }
 
     fn at(&self, position: u64) -> RecordRef<'_> {

@@ -3,6 +3,7 @@
 
 mod audit;
 mod compute;
+mod follow;
 mod hot;
 mod ingest;
 mod load;
@@ -16,11 +17,14 @@ mod settle;
 #[cfg(test)]
 mod settle_tests;
 mod tables;
-mod tail;
 
 pub use audit::{Audit, Change, Difference, Sums};
+pub use follow::{
+    AzureMonitorTail, Follow, LogGroupTail, MetricsTail, ObjectsTail, Pauses, QueueTail, Reaching, Station, Sweeps,
+    follow, import_log_group,
+};
 pub use hot::HotSet;
-pub use ingest::{Ingest, IngestError, ObjectTotals, Totals};
+pub use ingest::{Ingest, IngestError, ObjectTotals, Record, Totals};
 pub use load::{Loaded, load_view};
 pub use meter::{Brake, Meter, MeterOptions, SharedView};
 pub use otlp_sink::OtlpSink;
@@ -28,7 +32,6 @@ pub use recent::RecentKeys;
 pub use role::Role;
 pub use settle::{Portion, Settled, Settler};
 pub use tables::Tables;
-pub use tail::{TailOptions, tail_source};
 
 use crate::journal::JournalError;
 use crate::ledger::LedgerError;

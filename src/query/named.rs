@@ -161,10 +161,12 @@ impl NamedQueries {
         let files = bundled![
             "cache_use",
             "counted_once",
+            "coverage",
             "errors_by_platform_5m",
             "failover",
             "gateway_savings",
             "latency_by_platform_model",
+            "log_delivery",
             "metrics_coverage",
             "overview",
             "quarantined_records",

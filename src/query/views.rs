@@ -28,9 +28,10 @@ macro_rules! view {
 }
 
 /// Each reads tables and views before it.
-static VIEWS: [Definition; 3] = [
+static VIEWS: [Definition; 4] = [
     view!("gateway_events" reads Observation::TABLE),
     view!("metric_usage" reads ProviderMetric::TABLE),
+    view!("coverage" reads ProviderMetric::TABLE, Call::TABLE),
     view!("metered_by_metrics_only" reads "metric_usage", Call::TABLE),
 ];
 

@@ -2,12 +2,13 @@
 
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
 use object_store::path::Path;
-use object_store::{ClientOptions, ObjectStore};
+use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use url::Url;
+
+use super::{Access, aws, azure};
 
 /// Why a location can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,14 @@ pub enum StoreError {
         /// Why.
         #[source]
         source: object_store::Error,
+    },
+    /// A secret can't be read.
+    #[error("{place} holds no secret that can be used: {why}")]
+    Secret {
+        /// Where it should be.
+        place: String,
+        /// Why not.
+        why: String,
     },
     /// The client for a remote store can't be built.
     #[error("can't use {url}")]
@@ -72,11 +81,33 @@ impl Location {
         }
     }
 
+    /// Whether it is a bucket of S3 (or of what speaks like it).
+    #[must_use]
+    pub fn is_s3(&self) -> bool {
+        matches!(self, Self::Remote(url) if url.scheme().starts_with("s3"))
+    }
+
     /// The client and the prefix below its root.
     ///
     /// # Errors
     /// The client can't be built from the environment.
     pub async fn connect(&self) -> Result<(Arc<dyn ObjectStore>, Path), StoreError> {
+        self.client(&Access::default(), RetryConfig::default()).await
+    }
+
+    /// The same for a source that is followed: it retries by itself and shows that it does, so its client gives up
+    /// soon.
+    ///
+    /// # Errors
+    /// The client can't be built from `access` and the environment.
+    pub async fn connect_as(&self, access: &Access) -> Result<(Arc<dyn ObjectStore>, Path), StoreError> {
+        // Enough for each page of a long listing, over within seconds.
+        let backoff = BackoffConfig { init_backoff: Duration::from_millis(100), ..BackoffConfig::default() };
+        let retry = RetryConfig { backoff, max_retries: 4, retry_timeout: Duration::from_secs(20) };
+        self.client(access, retry).await
+    }
+
+    async fn client(&self, access: &Access, retry: RetryConfig) -> Result<(Arc<dyn ObjectStore>, Path), StoreError> {
         let url = match self {
             Self::Local(path) => {
                 let root = Path::from_absolute_path(path)
@@ -87,72 +118,12 @@ impl Location {
         };
         let client = |source| StoreError::Client { url: url.to_string(), source };
         let objects: Arc<dyn ObjectStore> = match url.scheme() {
-            "s3" | "s3a" => Arc::new(s3(url).await.build().map_err(client)?),
-            _ => Arc::new(azure(url).build().map_err(client)?),
+            "s3" | "s3a" => Arc::new(aws::s3(url, &access.aws).await.with_retry(retry).build().map_err(client)?),
+            _ => Arc::new(azure::blob(url, &access.azure)?.with_retry(retry).build().map_err(client)?),
         };
         let prefix = Path::from_url_path(url.path()).map_err(|_| StoreError::Malformed { text: url.to_string() })?;
         Ok((objects, prefix))
     }
-}
-
-/// Region, endpoint and static keys from the usual `AWS_*` variables; without static keys the AWS credential chain
-/// (profile, SSO, web identity, container, instance).
-async fn s3(url: &Url) -> AmazonS3Builder {
-    let mut builder = AmazonS3Builder::from_env().with_bucket_name(url.host_str().unwrap_or_default());
-    let plain = |name: &str| std::env::var(name).is_ok_and(|value| value.starts_with("http://"));
-    if plain("AWS_ENDPOINT_URL") || plain("AWS_ENDPOINT_URL_S3") || plain("AWS_ENDPOINT") {
-        builder = builder.with_allow_http(true);
-    }
-    if std::env::var_os("AWS_ACCESS_KEY_ID").is_none() && std::env::var_os("AWS_SKIP_SIGNATURE").is_none() {
-        let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
-        if let Some(region) = config.region() {
-            builder = builder.with_region(region.as_ref());
-        }
-        if let Some(chain) = config.credentials_provider() {
-            builder = builder.with_credentials(Arc::new(AwsChain(chain)));
-        }
-    }
-    builder
-}
-
-/// The AWS credential chain behind object_store's interface; it caches and refreshes by itself.
-#[derive(Debug)]
-struct AwsChain(aws_credential_types::provider::SharedCredentialsProvider);
-
-#[async_trait::async_trait]
-impl object_store::CredentialProvider for AwsChain {
-    type Credential = object_store::aws::AwsCredential;
-
-    async fn get_credential(&self) -> object_store::Result<Arc<Self::Credential>> {
-        use aws_credential_types::provider::ProvideCredentials;
-        let keys = self
-            .0
-            .provide_credentials()
-            .await
-            .map_err(|source| object_store::Error::Generic { store: "S3", source: Box::new(source) })?;
-        Ok(Arc::new(object_store::aws::AwsCredential {
-            key_id: keys.access_key_id().to_owned(),
-            secret_key: keys.secret_access_key().to_owned(),
-            token: keys.session_token().map(str::to_owned),
-        }))
-    }
-}
-
-fn azure(url: &Url) -> MicrosoftAzureBuilder {
-    let mut builder = MicrosoftAzureBuilder::from_env();
-    // abfss://container@account.dfs.core.windows.net/prefix and az://container/prefix
-    if url.scheme().starts_with("abfs") && !url.username().is_empty() {
-        builder = builder.with_container_name(url.username());
-        if let Some(account) = url.host_str().and_then(|host| host.split('.').next()) {
-            builder = builder.with_account(account);
-        }
-    } else {
-        builder = builder.with_container_name(url.host_str().unwrap_or_default());
-    }
-    if std::env::var_os("AZURITE_BLOB_STORAGE_URL").is_some() {
-        builder = builder.with_use_emulator(true).with_client_options(ClientOptions::new().with_allow_http(true));
-    }
-    builder
 }
 
 pub(super) fn probe_writable(dir: &FsPath) -> Result<(), StoreError> {

@@ -4,6 +4,9 @@
 //! ([`durable`], in the steps of [`disk`]), because `object_store` 0.13 never syncs anything. S3 and Blob are durable
 //! when a PUT returns.
 
+mod access;
+mod aws;
+mod azure;
 mod disk;
 mod durable;
 mod location;
@@ -11,6 +14,8 @@ mod lock;
 #[cfg(test)]
 mod power;
 
+pub use access::{Access, AwsAccess, AzureAccess, AzureAuth, AzureCloud, Secret};
+pub use aws::sdk_config;
 pub use durable::DurableLocal;
 pub use location::{Location, StoreError};
 pub use lock::FileLock;

@@ -36,6 +36,8 @@ const BUDGET_SPENT: &str = "polymeter_budget_spent";
 const BUDGET_FORECAST: &str = "polymeter_budget_forecast";
 const BUDGET_AMOUNT: &str = "polymeter_budget_amount";
 const BUDGET_ALERTS: &str = "polymeter_budget_alerts_total";
+const SOURCE_UP: &str = "polymeter_source_up";
+const SOURCE_FAILED_OBJECTS: &str = "polymeter_source_failed_objects";
 const SOURCE_COMPLETE: &str = "polymeter_source_complete_to_timestamp_seconds";
 
 /// Installs the recorder; the handle renders the Prometheus text.
@@ -70,6 +72,8 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(QUERIES, "Queries answered, by outcome");
     describe_histogram!(QUERY_SECONDS, "Time of one query");
     describe_counter!(SOURCE_ERRORS, "Failed reads of a source");
+    describe_gauge!(SOURCE_UP, "1 while a followed source can be read, 0 while it is retried");
+    describe_gauge!(SOURCE_FAILED_OBJECTS, "Objects of a source that could not be read and are tried again");
     describe_gauge!(SOURCE_COMPLETE, "Instant up to which a source is complete");
     describe_gauge!(BUDGET_SPENT, "Spent of a budget in the current month, in its currency");
     describe_gauge!(BUDGET_FORECAST, "Expected spend of a budget at the end of the month; NaN without history");
@@ -179,6 +183,17 @@ pub fn alert(receiver: &str, ok: bool) {
 /// Counts one failed read of a source.
 pub fn source_error(source: &str) {
     counter!(SOURCE_ERRORS, "source" => source.to_owned()).increment(1);
+}
+
+/// Reports whether a followed source can be read.
+pub fn source_up(source: &str, up: bool) {
+    gauge!(SOURCE_UP, "source" => source.to_owned()).set(if up { 1.0 } else { 0.0 });
+}
+
+/// Reports how many objects of a source could not be read.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^52")]
+pub fn source_failed_objects(source: &str, failed: u64) {
+    gauge!(SOURCE_FAILED_OBJECTS, "source" => source.to_owned()).set(failed as f64);
 }
 
 /// Reports how far a source is complete.

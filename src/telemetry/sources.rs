@@ -18,6 +18,8 @@ pub struct SourceStatus {
     pub state: &'static str,
     /// Everything that the source held up to here is in polymeter.
     pub complete_to: Option<String>,
+    /// Seconds since then, when the board was looked at.
+    pub lag_s: Option<i64>,
     /// When something was last read.
     pub last_record_at: Option<String>,
     /// Records read since start.
@@ -48,6 +50,17 @@ impl SourceBoard {
             status.state = "running";
             status.complete_to = Some(at.to_string());
         });
+    }
+
+    /// All entries, with their lag at `now`.
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> BTreeMap<String, SourceStatus> {
+        let mut all = self.all();
+        for status in all.values_mut() {
+            let complete = status.complete_to.as_deref().and_then(Timestamp::parse);
+            status.lag_s = complete.map(|at| now.0.saturating_sub(at.0).max(0) / 1_000_000);
+        }
+        all
     }
 
     /// All entries.

@@ -1,11 +1,12 @@
 """Azure Blob (azurite): diagnostic logs as a source, a growing append blob, and a container as the store."""
 
+import datetime
 import json
 import logging
 import threading
 import time
 
-from azure.storage.blob import BlobServiceClient
+from azure.storage.blob import AccountSasPermissions, BlobServiceClient, ResourceTypes, generate_account_sas
 
 from harness import (
     BLOB,
@@ -99,6 +100,47 @@ def growing(service, env, work):
         equal("a whole last row without a line feed is counted", meter.one(TOTALS), all_sums)
 
 
+def by_signature(service, env, work):
+    """Two resources in one container, read with a SAS: what is found later, what a wrong signature shows."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    container = service.create_container("insights-logs-signed")
+    resource = BLOB.split("/y=")[0]
+    hour = f"y={now:%Y}/m={now:%m}/d={now:%d}/h={now:%H}/m=00/PT1H.json"
+    parts = [text(0, 20), text(20, 50)]
+    for name, (lines, _) in zip(("AI-EAST", "AI-WEST"), parts):
+        blob = container.get_blob_client(f"{resource.replace('AI-EAST', name)}/{hour}")
+        blob.create_append_blob()
+        blob.append_block(lines.encode())
+    sas = generate_account_sas(
+        ACCOUNT, KEY, ResourceTypes(container=True, object=True), AccountSasPermissions(read=True, list=True), now + datetime.timedelta(hours=1)
+    )
+    secret = work / "signature"
+    secret.write_text(sas[:-4] + "AAA%3D")
+    config = work / "signed.toml"
+    config.write_text(
+        '[[source]]\nname = "signed"\nkind = "azure"\nlocation = "az://insights-logs-signed/"\npoll_interval_s = 1\n'
+        f'storage_account = "{ACCOUNT}"\nauth = "sas"\nsecret_file = "signature"\n'
+    )
+
+    def state(meter):
+        with HTTP.open(f"http://{meter.http}/api/v1/sources") as answer:
+            return json.load(answer)["sources"]["signed"]
+
+    both = tuple(sum(column) for column in zip(*(sums for _, sums in parts)))
+    with Polymeter(work / "signed", work, env, config) as meter:
+        took = until(lambda: state(meter)["state"] == "retrying", 15)
+        check("a wrong SAS is shown", took is not None and "403" in state(meter)["last_error"], state(meter)["last_error"])
+        secret.write_text(sas)
+        took = until(lambda: meter.one(TOTALS) == both, 70)
+        equal("the right one is taken without a restart; two resources", meter.one(TOTALS), both, f"{took or 0:.1f} s")
+        later = container.get_blob_client(f"{resource.replace('AI-EAST', 'AI-WEST')}/{hour}")
+        more, sums = text(50, 55)
+        later.append_block(more.encode())
+        took = until(lambda: meter.one(TOTALS)[0] == both[0] + sums[0], 15)
+        check("what is appended is read", took is not None, f"{took or 0:.1f} s")
+        check("SIGTERM ends it with exit code 0", meter.stop(), meter.process.returncode)
+
+
 def store_on_blob(env, work, wanted):
     place = "az://polymeter-store/deep/store"
     done = summary("azure", f"az://{CONTAINER}/", "--data", place, env=env)
@@ -138,6 +180,7 @@ def main():
         equal("totals are the same after the second import", totals(data), wanted)
         store_on_blob(env, work, wanted)
         growing(service, env, work)
+        by_signature(service, env, work)
 
 
 main()

@@ -42,12 +42,13 @@ const ONLY: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates (or all whose name starts so, with `*`) and the only places that may name them.
-const CRATES: [(&str, &[&str]); 11] = [
+const CRATES: [(&str, &[&str]); 12] = [
     ("deltalake", &["delta/"]),
     // serve: only `ScalarValue`, for parameters.
     ("datafusion", &["delta/", "ledger/", "query/", "serve/handlers/sql.rs"]),
     ("aws_*", &["collect/", "store/"]),
     ("azure_*", &["collect/", "store/"]),
+    ("reqwest", &["collect/"]),
     ("axum", &["serve/", "collect/otlp_server/"]),
     ("tonic", &["collect/otlp_server/"]),
     ("hyper_util", &["collect/otlp_server/"]),

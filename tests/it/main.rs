@@ -23,6 +23,8 @@ mod capacity;
 mod catalogues;
 mod cli;
 mod close;
+mod conformance;
+mod coverage;
 mod crash;
 mod damage;
 mod demo;

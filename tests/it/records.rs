@@ -68,6 +68,31 @@ pub fn bedrock(run: u32, n: u64) -> Value {
     })
 }
 
+/// A Bedrock invocation record of a call at that time.
+pub fn bedrock_at(run: u32, n: u64, at_us: i64) -> Value {
+    let mut record = bedrock(run, n);
+    let at = chrono::DateTime::from_timestamp_micros(at_us).unwrap();
+    record["timestamp"] = json!(at.format("%Y-%m-%dT%H:%M:%SZ").to_string());
+    record
+}
+
+/// The usage row of a call of Azure at that time.
+pub fn azure_usage(run: u32, n: u64, at_us: i64) -> Value {
+    let at = chrono::DateTime::from_timestamp_micros(at_us).unwrap();
+    let properties = json!({"streamType": "Non-Streaming", "modelDeploymentName": "gpt-4o", "modelName": "gpt-4o",
+        "modelVersion": "2024-11-20", "promptTokens": [100 + n % 11], "cachedTokens": [0], "generatedTokens": [20 + n % 3]});
+    json!({
+        "time": at.format("%Y-%m-%dT%H:%M:%S.0000000Z").to_string(),
+        "category": "AzureOpenAIRequestUsage",
+        "event": "ShoeboxAzureOpenAIRequestUsage",
+        "resourceId": "/SUBSCRIPTIONS/S/RESOURCEGROUPS/G/PROVIDERS/MICROSOFT.COGNITIVESERVICES/ACCOUNTS/A",
+        "location": "eastus",
+        "correlationId": format!("{run:08x}-0000-4000-8000-{n:012x}"),
+        "operationName": "ChatCompletions_Create",
+        "properties": properties.to_string(),
+    })
+}
+
 /// Lines of JSON.
 pub fn lines(records: impl IntoIterator<Item = Value>) -> Vec<u8> {
     records.into_iter().flat_map(|record| format!("{record}\n").into_bytes()).collect()

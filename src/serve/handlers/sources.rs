@@ -8,5 +8,5 @@ use crate::serve::ApiState;
 
 /// All sources by name.
 pub async fn list(State(state): State<ApiState>) -> Json<Value> {
-    Json(json!({"sources": state.board.all()}))
+    Json(json!({"sources": state.board.at(state.clock.now())}))
 }

@@ -26,6 +26,19 @@ pub use config::{AzureConfig, Deployment};
 use super::LogFormat;
 use crate::model::{Normalized, RecordRef};
 
+/// Metrics that are control totals, as Azure Monitor is asked for them: names that share their dimensions, and the
+/// dimensions to split by. The first two are the older family's, the others the newer one's; a resource may have both.
+pub const METRICS: [(&str, &str); 5] = [
+    ("AzureOpenAIRequests", "ModelDeploymentName eq '*' and ModelName eq '*' and StatusCode eq '*'"),
+    ("ProcessedPromptTokens,GeneratedTokens", "ModelDeploymentName eq '*' and FeatureName eq '*'"),
+    ("ModelRequests", "ModelDeploymentName eq '*' and ModelName eq '*' and StatusCode eq '*'"),
+    ("InputTokens,OutputTokens", "ModelDeploymentName eq '*' and ModelName eq '*'"),
+    (
+        "cacheReadInputTokens,ephemeral5mInputTokens,ephemeral1hInputTokens",
+        "ModelDeploymentName eq '*' and ModelName eq '*'",
+    ),
+];
+
 /// The Azure diagnostics format: blob lines, Event Hub envelopes and rows exported from Log Analytics.
 #[derive(Clone, Debug, Default)]
 pub struct AzureDiagnostics {

@@ -23,12 +23,14 @@
 mod body;
 mod config;
 mod lenient;
+mod metrics;
 mod normalize;
 mod record;
 #[cfg(test)]
 mod tests;
 
 pub use config::BedrockConfig;
+pub use metrics::{BedrockMetrics, METRICS_NAMESPACE};
 
 use super::LogFormat;
 use crate::model::{Normalized, RecordRef};

@@ -1,0 +1,256 @@
+"""AWS collectors (moto): S3 notifications over SQS, a log group, control totals, a role in another account."""
+
+import datetime
+import gzip
+import json
+import os
+import threading
+import time
+
+import boto3
+
+from cbor_bridge import bridge
+from harness import HTTP, TOTALS, Polymeter, bedrock_record, check, equal, folder, moto, summary, until
+
+REGION = "us-east-1"
+ACCOUNT = "111122223333"
+
+
+def now():
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+def record_at(n, at):
+    """A record of now, its line, and its counts."""
+    record, counts = bedrock_record(n)
+    record["timestamp"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return json.dumps(record), counts
+
+
+def put_log(client, bucket, first, last, at=None, prefix="llm/"):
+    """A log object with some calls where AWS would write it; its key and its totals."""
+    at = at or now()
+    lines, sums = [], (0, 0, 0, 0)
+    for n in range(first, last):
+        line, counts = record_at(n, at)
+        lines.append(line)
+        sums = tuple(a + b for a, b in zip(sums, counts))
+    hour = at.strftime("%Y/%m/%d/%H")
+    key = f"{prefix}AWSLogs/{ACCOUNT}/BedrockModelInvocationLogs/{REGION}/{hour}/{at:%Y%m%dT%H%M%S}{first % 1000:03d}Z_{first:016x}.json.gz"
+    client.put_object(Bucket=bucket, Key=key, Body=gzip.compress(("\n".join(lines) + "\n").encode()))
+    return key, sums
+
+
+def add(*all):
+    return tuple(sum(column) for column in zip(*all))
+
+
+def source_of(meter, name):
+    with HTTP.open(f"http://{meter.http}/api/v1/sources") as answer:
+        return json.load(answer)["sources"].get(name, {})
+
+
+def notifications(work, env, clients):
+    """A generator writes while the collector tails; notifications and listing, a crash, copies, poison."""
+    s3, sqs = clients("s3"), clients("sqs")
+    s3.create_bucket(Bucket="llm-logs")
+    url = sqs.create_queue(QueueName="llm-notices")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    before = put_log(s3, "llm-logs", 0, 50, now() - datetime.timedelta(days=3))[1]
+    s3.put_bucket_notification_configuration(
+        Bucket="llm-logs",
+        NotificationConfiguration={"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]},
+    )
+    config = work / "queue.toml"
+    config.write_text(
+        f'[[source]]\nname = "llm"\nkind = "bedrock"\nlocation = "s3://llm-logs/llm"\nqueue_url = "{url}"\n'
+    )
+    data, sums, keys = work / "queued", [before], []
+
+    def write(first, count):
+        for n in range(count):
+            at = now() - datetime.timedelta(hours=n % 3)
+            key, more = put_log(s3, "llm-logs", first + 10 * n, first + 10 * n + 10, at)
+            keys.append(key)
+            sums.append(more)
+            s3.put_object(Bucket="llm-logs", Key=os.path.dirname(key) + f"/data/{n}_input.json.gz", Body=b"x")
+
+    with Polymeter(data, work, env, config) as meter:
+        took = until(lambda: meter.one(TOTALS) == before, 20)
+        check("what was there before the queue is listed", took is not None, f"{took or 0:.1f} s")
+        _, one = put_log(s3, "llm-logs", 100, 110)
+        sums.append(one)
+        took = until(lambda: meter.one(TOTALS) == add(*sums), 30)
+        check("a notified object is in SQL", took is not None, f"{took or 0:.1f} s after its PUT")
+        sqs.send_message(QueueUrl=url, MessageBody="this is no notification")
+        writing = threading.Thread(target=write, args=(1000, 30))
+        writing.start()
+        time.sleep(1.5)
+        meter.kill()
+    with Polymeter(data, work, env, config) as meter:
+        writing.join()
+        took = until(lambda: meter.one(TOTALS) == add(*sums), 90)
+        equal("after kill -9 under load the totals are exact", meter.one(TOTALS), add(*sums), f"{took or 0:.1f} s")
+        for key in keys[:5]:
+            body = {"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "llm-logs"}, "object": {"key": key}}}]}
+            sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"Type": "Notification", "Message": json.dumps(body)}))
+        depth = lambda: [
+            int(value)
+            for value in sqs.get_queue_attributes(
+                QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+            )["Attributes"].values()
+        ]
+        # What the killed process had taken comes again after two minutes.
+        took = until(lambda: depth() == [0, 0], 150, 0.5)
+        check("the queue is empty in the end", took is not None, depth())
+        equal("copies (SNS form) change nothing", meter.one(TOTALS), add(*sums))
+        equal("poison is in quarantine", meter.sql("SELECT reason, count(*) AS n FROM quarantine GROUP BY 1"), [{"reason": "bad_notification", "n": 1}])
+        check("SIGTERM ends it with exit code 0", meter.stop(), meter.process.returncode)
+
+
+def log_group(work, env, clients):
+    logs = clients("logs")
+    logs.create_log_group(logGroupName="/llm/bedrock")
+    logs.create_log_stream(logGroupName="/llm/bedrock", logStreamName="aws/bedrock/modelinvocations")
+    sums = []
+
+    def put(first, last, at=None):
+        at = at or now()
+        events = []
+        for n in range(first, last):
+            line, counts = record_at(n, at)
+            events.append({"timestamp": int(at.timestamp() * 1000) + n % 500, "message": line})
+            sums.append(counts)
+        for at in range(0, len(events), 500):
+            logs.put_log_events(
+                logGroupName="/llm/bedrock", logStreamName="aws/bedrock/modelinvocations", logEvents=events[at : at + 500]
+            )
+
+    events = [{"timestamp": int(now().timestamp() * 1000) - 7_200_000, "message": "Permissions are correctly set for Amazon Bedrock logs."}]
+    logs.put_log_events(logGroupName="/llm/bedrock", logStreamName="aws/bedrock/modelinvocations", logEvents=events)
+    put(0, 3000, now() - datetime.timedelta(hours=5))
+    config = work / "group.toml"
+    config.write_text(
+        '[[source]]\nname = "group"\nkind = "bedrock"\nlocation = "cloudwatch:///llm/bedrock"\n'
+        f'region = "{REGION}"\npoll_interval_s = 1\n'
+    )
+    data = work / "group"
+    with Polymeter(data, work, env, config) as meter:
+        took = until(lambda: meter.one(TOTALS) == add(*sums), 60)
+        equal("a log group: 3000 events of five hours ago", meter.one(TOTALS), add(*sums), f"{took or 0:.1f} s")
+        put(3000, 3010)
+        took = until(lambda: meter.one(TOTALS) == add(*sums), 20)
+        check("new events are in SQL", took is not None, f"{took or 0:.1f} s after PutLogEvents")
+        # An event that comes minutes late lies behind every cursor.
+        put(3010, 3015, now() - datetime.timedelta(minutes=8))
+        took = until(lambda: meter.one(TOTALS) == add(*sums), 20)
+        check("events that come eight minutes late are found", took is not None, f"{took or 0:.1f} s")
+        meter.kill()
+    put(3015, 3020)
+    with Polymeter(data, work, env, config) as meter:
+        took = until(lambda: meter.one(TOTALS) == add(*sums), 30)
+        equal("after kill -9 it goes on", meter.one(TOTALS), add(*sums), f"{took or 0:.1f} s")
+        time.sleep(3)
+        rows = meter.one("SELECT count(*), count(DISTINCT observation_id) FROM observations")
+        check("hardly a row was taken in twice", rows[0] - rows[1] <= 30, rows)
+        check("SIGTERM ends it with exit code 0", meter.stop(), meter.process.returncode)
+    day = now().strftime("%Y-%m-%d")
+    place = f"cloudwatch:///llm/bedrock?region={REGION}&from={(now() - datetime.timedelta(days=1)):%Y-%m-%d}&to={day}T23:59:59Z"
+    done = summary("bedrock", place, "--data", work / "backfill", env=env)
+    found = {key: done[key] for key in ("records", "observations", "skipped", "quarantined", "duplicates")}
+    equal("import of a time range", found, {"records": 3021, "observations": 3020, "skipped": 1, "quarantined": 0, "duplicates": 0})
+    done = summary("bedrock", place, "--data", work / "backfill", env=env)
+    equal("the second import says that all are duplicates", done["duplicates"], 3020)
+
+
+def control_totals(work, env, clients):
+    """The provider counted twice what was logged of one model, and a model that nobody logged."""
+    cloudwatch, s3 = clients("cloudwatch"), clients("s3")
+    s3.create_bucket(Bucket="covered")
+    hour = (now() - datetime.timedelta(hours=1)).replace(minute=0, second=0, microsecond=0)
+    lines, tokens, calls = [], [0, 0], 0
+    for n in range(0, 400, 4):  # one model
+        line, (_, fresh_and_read, _, out) = record_at(n, hour + datetime.timedelta(minutes=n % 50))
+        lines.append(line)
+        tokens = [tokens[0] + fresh_and_read, tokens[1] + out]
+        calls += 1
+    model = json.loads(lines[0])["modelId"]
+    key = f"AWSLogs/{ACCOUNT}/BedrockModelInvocationLogs/{REGION}/{hour:%Y/%m/%d/%H}/{hour:%Y%m%dT%H%M%S}000Z_0000000000000001.json.gz"
+    s3.put_object(Bucket="covered", Key=key, Body=gzip.compress("\n".join(lines).encode()))
+
+    def count(name, value, model, minute):
+        cloudwatch.put_metric_data(
+            Namespace="AWS/Bedrock",
+            MetricData=[
+                {
+                    "MetricName": name,
+                    "Dimensions": [{"Name": "ModelId", "Value": model}],
+                    "Timestamp": hour + datetime.timedelta(minutes=minute),
+                    "Value": value,
+                    "Unit": "Count",
+                }
+            ],
+        )
+
+    for minute in (3, 40):
+        count("Invocations", calls, model, minute)
+        count("InputTokenCount", tokens[0], model, minute)
+        count("OutputTokenCount", tokens[1], model, minute)
+    count("Invocations", 5, "cohere.command-r-v1:0", 20)
+    count("InputTokenCount", 500, "cohere.command-r-v1:0", 20)
+    endpoint, asked = bridge(cloudwatch)
+    config = work / "totals.toml"
+    config.write_text(
+        '[[source]]\nname = "covered"\nkind = "bedrock"\nlocation = "s3://covered/"\n'
+        f'[[source]]\nname = "totals"\nkind = "bedrock-metrics"\nregions = ["{REGION}"]\naccount = "{ACCOUNT}"\n'
+        f'endpoint = "{endpoint}"\ndelay_s = 60\npoll_interval_s = 1\n'
+    )
+    with Polymeter(work / "covered", work, env, config) as meter:
+        statement = "SELECT model, metered_calls, provider_calls, calls_share, tokens_share FROM coverage ORDER BY calls_share"
+        until(lambda: len(meter.sql(statement)) == 2 and meter.one("SELECT count(*) FROM calls")[0] == calls, 30)
+        found = [(row["metered_calls"], row["provider_calls"], row["calls_share"], row["tokens_share"]) for row in meter.sql(statement)]
+        state = source_of(meter, f"totals/{REGION}")
+        check("CloudWatch's counters are read", state.get("state") == "running" and "GetMetricData" in asked, state)
+        equal("coverage shows what nobody logged, and half of the other", found, [(0, 5, 0.0, 0.0), (calls, 2 * calls, 0.5, 0.5)])
+        with HTTP.open(f"http://{meter.http}/api/v1/queries/coverage") as answer:
+            rows = json.load(answer)["rows"]
+        equal("the named query shows the worst first", [row["calls_share"] for row in rows], [0.0, 0.5])
+
+
+def other_account(work, env, clients):
+    """A bucket of another account is read with a role there."""
+    sts = clients("sts")
+    role = "arn:aws:iam::222222222222:role/polymeter-read"
+    keys = sts.assume_role(RoleArn=role, RoleSessionName="setup", ExternalId="ours")["Credentials"]
+    theirs = boto3.client(
+        "s3",
+        endpoint_url=env["AWS_ENDPOINT_URL"],
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+    )
+    theirs.create_bucket(Bucket="their-logs-222222222222")
+    _, sums = put_log(theirs, "their-logs-222222222222", 0, 20)
+    config = work / "role.toml"
+    config.write_text(
+        '[[source]]\nname = "fleet"\nkind = "bedrock"\nlocation = "s3://their-logs-{account}/llm"\n'
+        'accounts = ["222222222222"]\nrole_arn = "arn:aws:iam::{account}:role/polymeter-read"\nexternal_id = "ours"\n'
+        f'region = "{REGION}"\n'
+    )
+    with Polymeter(work / "role", work, env, config) as meter:
+        took = until(lambda: meter.one(TOTALS) == sums, 20)
+        equal("a bucket of another account, with a role", meter.one(TOTALS), sums, f"{took or 0:.1f} s")
+        check("its source is named after the account", source_of(meter, "fleet/222222222222").get("state") == "running", source_of(meter, "fleet/222222222222"))
+
+
+def main():
+    with folder() as work, moto(work) as env:
+        os.environ.update({key: value for key, value in env.items() if key != "AWS_ENDPOINT_URL"})
+        clients = lambda name: boto3.client(name, endpoint_url=env["AWS_ENDPOINT_URL"])
+        control_totals(work, env, clients)
+        other_account(work, env, clients)
+        log_group(work, env, clients)
+        notifications(work, env, clients)
+
+
+main()
