@@ -21,7 +21,6 @@ use crate::clock::{Clock, SystemClock};
 use crate::collect::otlp_server::{Gate, Limits as ReceiverLimits};
 use crate::config::{Config, ReceiverConfig};
 use crate::finance::calendar::{Month, Zone};
-use crate::journal::Journal;
 use crate::pipeline::{Meter, MeterOptions, OtlpSink, Pauses, Tables, follow};
 use crate::query::{Engine, Limits, NamedQueries};
 use crate::serve::{ApiState, serve_api};
