@@ -143,7 +143,7 @@ fn azure_monitor_is_asked_once_for_each_minute_with_a_token_of_entra() {
             let (end, start) = (pair[0].1.split_once('/').unwrap().1, pair[1].1.split_once('/').unwrap().0);
             assert_eq!(end, start, "no minute twice, none left out");
         }
-        // One for the token that was revoked, one after it, one for the second process.
-        assert_eq!(state.lock().unwrap().tokens, 3);
+        // One that was revoked, one after it, and one for the second process if a minute has become final meanwhile.
+        assert!((2..=3).contains(&state.lock().unwrap().tokens));
     });
 }
