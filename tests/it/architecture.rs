@@ -48,7 +48,8 @@ const CRATES: [(&str, &[&str]); 12] = [
     ("datafusion", &["delta/", "ledger/", "query/", "serve/handlers/sql.rs"]),
     ("aws_*", &["collect/", "store/"]),
     ("azure_*", &["collect/", "store/"]),
-    ("reqwest", &["collect/"]),
+    // app: alerts of budgets go to a webhook, price lists come from where the operator says.
+    ("reqwest", &["collect/", "app/budgets/deliver.rs", "app/prices/update.rs"]),
     ("axum", &["serve/", "collect/otlp_server/"]),
     ("tonic", &["collect/otlp_server/"]),
     ("hyper_util", &["collect/otlp_server/"]),
