@@ -29,12 +29,10 @@ pub async fn export_focus(
     let (file, form) = target(out, format, &ask);
     let made = periods_of(&store, &engine).focus(&ask, form, moment, by).await?;
     let name = file.file_name().with_context(|| format!("{} is no file", file.display()))?.to_string_lossy();
-    let mut manifest: serde_json::Value = serde_json::from_str(&made.manifest)?;
-    manifest["file"] = name.into();
-    let manifest = serde_json::to_string_pretty(&manifest)? + "\n";
+    let manifest = made.manifest_of(&name);
     let beside = file.with_extension("manifest.json");
     write_both(&[(&file, &made.bytes), (&beside, manifest.as_bytes())])?;
-    Ok(write!(std::io::stdout().lock(), "{}: {}{}\n", file.display(), made.summary, beside.display())?)
+    Ok(writeln!(std::io::stdout().lock(), "{}: {}{}", file.display(), made.summary, beside.display())?)
 }
 
 /// Where it goes: a folder gets a file with the usual name.

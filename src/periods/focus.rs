@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
+use serde_json::Value;
 
+use super::kept::sha256;
 use super::{Moment, PeriodError, Periods};
 use crate::finance::ask::{Ask, Column, UNKNOWN};
 use crate::finance::calendar::Zone;
@@ -49,6 +51,24 @@ pub struct FocusFile {
     pub manifest: String,
     /// What is in it and what is not, for people.
     pub summary: String,
+}
+
+impl FocusFile {
+    /// SHA-256 of the rows, lower-case hex.
+    #[must_use]
+    pub fn sha256(&self) -> String {
+        sha256(&self.bytes)
+    }
+
+    /// The manifest of a file with this name.
+    #[must_use]
+    pub fn manifest_of(&self, name: &str) -> String {
+        let mut manifest: Value = serde_json::from_str(&self.manifest).unwrap_or_default();
+        if let Some(file) = manifest.get_mut("file") {
+            *file = name.into();
+        }
+        format!("{manifest:#}\n")
+    }
 }
 
 /// What calls are priced with now.

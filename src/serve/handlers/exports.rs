@@ -38,12 +38,10 @@ pub async fn focus(State(state): State<ApiState>, given: Given) -> Result<Respon
     }
     let media = if parquet { "application/vnd.apache.parquet" } else { "text/csv" };
     let name = ask.file_name(form.ending());
-    let sha256 = serde_json::from_str::<serde_json::Value>(&made.manifest).unwrap_or_default();
-    let sha256 = sha256["sha256"].as_str().unwrap_or_default().to_owned();
     let headers = [
         (header::CONTENT_TYPE, media.to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
-        (header::HeaderName::from_static("x-polymeter-sha256"), sha256),
+        (header::HeaderName::from_static("x-polymeter-sha256"), made.sha256()),
     ];
     Ok((headers, made.bytes).into_response())
 }
