@@ -11,10 +11,11 @@ use super::report::{Opened, chargeback_in, open, periods_of};
 use super::{ReportFormat, StoreOptions};
 use crate::clock::{Clock, SystemClock};
 use crate::finance::ask::Ask;
-use crate::finance::calendar::Month;
+use crate::finance::calendar::{Month, Zone};
+use crate::finance::focus::FocusAsk;
 use crate::finance::grid::{Cell, Grid, Kind, plain};
 use crate::finance::period::{Closed, Entry};
-use crate::periods::{Basis, CloseRequest, Moment};
+use crate::periods::{Basis, CloseRequest, FocusForm, Moment, PricedBy};
 
 /// How a month is closed.
 #[derive(Clone, Debug)]
@@ -43,13 +44,13 @@ pub async fn close(options: StoreOptions, close: CloseOptions) -> anyhow::Result
     let CloseOptions { ask, by, note, yes, dry_run } = close;
     let planned = periods.plan(&ask, moment).await?;
     let mut out = std::io::stdout().lock();
-    write!(out, "{}", planned.0.table())?;
+    write!(out, "{}", planned.report.table())?;
     writeln!(out)?;
     if dry_run {
         writeln!(out, "{} was not closed: this was a look at it", ask.month)?;
         return Ok(());
     }
-    if !yes && !confirmed(ask.month, planned.0.warnings.len())? {
+    if !yes && !confirmed(ask.month, planned.report.warnings.len())? {
         bail!("{} was not closed; say --yes to close it with what the report warns of", ask.month);
     }
     let rules = serde_json::to_vec_pretty(&in_force.version)?;
@@ -76,6 +77,14 @@ pub async fn close(options: StoreOptions, close: CloseOptions) -> anyhow::Result
         let make = async { chargeback_in(&report, format) };
         let bytes = periods.kept(&closed, &ask.question(), format.name(), make).await?;
         writeln!(out, "  {}  chargeback by {}, {}", sha256(&bytes), by_of(&ask), format.name())?;
+    }
+    if closed.time_zone == Zone::UTC {
+        let by = PricedBy { rules: &in_force.rules, commitments: &in_force.terms.commitments };
+        // The month is closed, whatever comes of this.
+        match periods.focus(&FocusAsk::month(closed.month), FocusForm::Csv, moment, by).await {
+            Ok(file) => writeln!(out, "  {}  FOCUS by day, csv", file.sha256())?,
+            Err(error) => writeln!(out, "  ! there is no FOCUS export: {error}")?,
+        }
     }
     writeln!(out, "Next: polymeter report chargeback --month {} --tz {} --by …", closed.month, closed.time_zone)?;
     Ok(())

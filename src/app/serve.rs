@@ -91,7 +91,7 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
     watch.start(&tasks, &cancel)?;
     let state = ApiState {
         view: meter.view(),
-        periods: periods_of(&store, &engine),
+        periods: periods_of(&store, &engine).read_only(),
         engine,
         terms,
         budgets: Arc::new(config.budgets.plans.clone()),

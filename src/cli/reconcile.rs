@@ -70,7 +70,7 @@ struct Calls {
     #[arg(long)]
     platform: Option<String>,
     /// So many seconds two clocks may be apart, until their usual difference is known.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(..=3600))]
     window: u32,
     #[command(flatten)]
     output: Output,

@@ -158,13 +158,16 @@ impl Bills {
             let (Some(account), Some(month), Some(format)) = (account, month, format) else {
                 return Err(damaged(&name(import.number), "a column is missing"));
             };
+            let stands = import.about.covers.iter().any(|own| newest.get(own) == Some(&import.number));
             let holds = |row: usize| {
                 let covered = Covered {
                     format: format.value(row).to_owned(),
                     account: if account.is_valid(row) { account.value(row).to_owned() } else { String::new() },
                     month: month.value(row).to_owned(),
                 };
-                newest.get(&covered) == Some(&import.number)
+                // What a bill says of a month that is not its own holds as long as the bill does.
+                let own = import.about.covers.contains(&covered);
+                if own { newest.get(&covered) == Some(&import.number) } else { stands }
             };
             let mask: BooleanArray = (0..import.lines.num_rows()).map(|row| Some(holds(row))).collect();
             batches.push(filter_record_batch(&import.lines, &mask).map_err(arrow)?);

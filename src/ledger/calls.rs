@@ -43,6 +43,14 @@ impl Calls {
         Ok(Self { table: super::tables::open_or_create::<Call>(store).await? })
     }
 
+    /// Opens the table if it exists.
+    ///
+    /// # Errors
+    /// The store fails, or the table is newer than this program.
+    pub async fn open(store: &Store) -> Result<Option<Self>, LedgerError> {
+        Ok(Table::open(store, Call::TABLE).await?.map(|table| Self { table }))
+    }
+
     /// The Delta table.
     #[must_use]
     pub const fn table(&self) -> &Table {

@@ -128,7 +128,7 @@ impl Periods {
 
     /// The copied calls of a closed month.
     pub(super) async fn copy_of(&self, closed: &Closed, live: &View) -> Result<View, PeriodError> {
-        Ok(rows::open(&self.store.within(&closed.folder)?, live).await?)
+        rows::open(&self.store.within(&closed.folder)?, live).await
     }
 
     /// Number of calls and the time of settling, by slice.

@@ -11,6 +11,7 @@ use crate::finance::chargeback::Report;
 use crate::finance::period::{Books, Closed, ClosedFile, ClosedSource, ClosedTotal, Entry, Reopened};
 use crate::ledger::View;
 use crate::model::Timestamp;
+use crate::query::other_prices;
 use crate::store::Store;
 
 /// Told as a close goes on: what is done, and how many calls are copied.
@@ -29,17 +30,34 @@ pub struct CloseRequest {
     pub rules: Vec<u8>,
 }
 
+/// What a close would close.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The month, with what is posted in it.
+    pub report: Report,
+    /// What changed of earlier months.
+    changes: Arc<Changes>,
+    /// Entries of the log that this was made from.
+    seen: usize,
+}
+
 impl Periods {
     /// Whether a month may be closed now, and what would be closed: the report and what changed of earlier months.
     ///
     /// # Errors
     /// It may not, or the store fails.
-    pub async fn plan(&self, ask: &Ask, moment: Moment<'_>) -> Result<(Report, Arc<Changes>), PeriodError> {
-        let books = self.books().await?;
+    pub async fn plan(&self, ask: &Ask, moment: Moment<'_>) -> Result<Planned, PeriodError> {
+        let entries = log::read(&self.store).await?;
+        let seen = entries.len();
+        let books = Books::new(entries);
         books.may_close(ask.month, ask.zone, moment.now)?;
+        let (calls, examples) = other_prices(&self.engine, moment.live, self.engine.rules(), ask.interval()).await?;
+        if calls > 0 {
+            return Err(PeriodError::OtherPrices { month: ask.month, calls, examples });
+        }
         let report = self.chargeback(ask.clone(), super::Basis::Posted, moment).await?;
         let changes = self.changes(books.closed(), moment.live).await?;
-        Ok((report, changes))
+        Ok(Planned { report, changes, seen })
     }
 
     /// Closes a month. Only the last step, an entry in the log, makes it so.
@@ -49,12 +67,16 @@ impl Periods {
     pub async fn close(
         &self,
         request: CloseRequest,
-        (report, changes): (Report, Arc<Changes>),
+        Planned { report, changes, seen }: Planned,
         moment: Moment<'_>,
         progress: Progress<'_>,
     ) -> Result<Closed, PeriodError> {
         let entries = log::read(&self.store).await?;
         let known = entries.len();
+        // What is posted was told by the log as it was: a close or reopening since then makes it another.
+        if known != seen {
+            return Err(PeriodError::Overtaken);
+        }
         let CloseRequest { ask, by, note, rules } = request;
         Books::new(entries).may_close(ask.month, ask.zone, moment.now)?;
         // Numbered, so that what an interrupted or undone close left is never mixed with this one.

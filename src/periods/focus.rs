@@ -131,7 +131,9 @@ impl Periods {
         if let Some(file) = self.kept_file(closed, &question, [&rows, &manifest, &summary]).await? {
             return Ok(file);
         }
+        self.whole(closed).await?;
         let pinned = self.pinned(closed).await?;
+        self.same_book(closed, &pinned.rules)?;
         let copy = self.copy_of(closed, live).await?;
         let corrections = lines(&self.corrected_by(closed, all, &grouped(ask), live).await?)?;
         let of = FocusSources {
@@ -141,14 +143,15 @@ impl Periods {
             corrections: &corrections,
         };
         let file = made(&focus(&self.engine, &copy, ask.clone(), of, closed.at()).await?, form)?;
-        for (part, bytes) in [
-            (rows, file.bytes.clone()),
-            (manifest, file.manifest.clone().into()),
-            (summary, file.summary.clone().into()),
-        ] {
-            self.kept(closed, &question, &part, async { Ok::<_, PeriodError>(bytes) }).await?;
-        }
-        Ok(file)
+        // Whatever another process kept first is what everybody gets.
+        let keep = async |part: &str, bytes: Vec<u8>| {
+            self.kept(closed, &question, part, async { Ok::<_, PeriodError>(bytes) }).await
+        };
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let bytes = keep(&rows, file.bytes).await?;
+        let manifest = text(keep(&manifest, file.manifest.into()).await?);
+        let summary = text(keep(&summary, file.summary.into()).await?);
+        Ok(FocusFile { bytes, manifest, summary })
     }
 
     async fn kept_file(

@@ -24,17 +24,20 @@ mod rows;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use changes::Changes;
-pub use close::{CloseRequest, Progress};
+pub use close::{CloseRequest, Planned, Progress};
 pub use focus::{FocusFile, FocusForm, PricedBy};
 pub use kept::{KeptReport, Verdict};
 pub use report::{Basis, Moment};
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::TimestampMicrosecondType;
 
 use crate::finance::Terms;
+use crate::finance::calendar::Month;
 use crate::finance::chargeback::ReportError;
 use crate::finance::period::{Books, CloseError, Closed};
 use crate::ledger::{LedgerError, View};
+use crate::model::Timestamp;
 use crate::query::{Engine, QueryError, ReportFailure};
 use crate::settle::Rules;
 use crate::store::{Store, StoreError};
@@ -57,6 +60,10 @@ pub struct Periods {
     store: Store,
     engine: Engine,
     pinned_of: PinnedOf,
+    /// Whether reports of closed months are kept when they are made.
+    keeps: bool,
+    /// One comparison at a time: each may hold many calls.
+    comparing: Arc<tokio::sync::Mutex<()>>,
     /// What changed of closed months, for the moment of the ledger that was asked last.
     changed: Arc<Mutex<Option<Compared>>>,
 }
@@ -69,7 +76,8 @@ type Compared = (Seen, Arc<Changes>);
 struct Seen {
     closes: Vec<String>,
     ledger: u64,
-    hot_calls: usize,
+    /// Calls of closed months in memory: how many, and a sum that tells them apart.
+    hot: (usize, i64),
 }
 
 /// Why nothing can be said or done about a month.
@@ -90,6 +98,31 @@ pub enum PeriodError {
     /// Another process closed or reopened a month meanwhile.
     #[error("another process closed or reopened a month at the same moment; look at `polymeter periods` and try again")]
     Overtaken,
+    /// Reports would name prices that the calls do not have.
+    #[error(
+        "{calls} calls of {month} cost something else by the prices in force than the ledger says (for example {}); \
+         `polymeter resettle` over the month applies them first, `polymeter prices explain --call ID` shows one",
+        examples.join(", ")
+    )]
+    OtherPrices {
+        /// The month.
+        month: Month,
+        /// How many.
+        calls: u64,
+        /// Some of their ids.
+        examples: Vec<String>,
+    },
+    /// What prices are needed for was not made when the month was closed.
+    #[error(
+        "this was not asked of {month} before, and needs the price book it was closed with, which has another bundled list: \
+         polymeter {polymeter} can make it, and keeps it for every later version"
+    )]
+    OtherBook {
+        /// The month.
+        month: Month,
+        /// Who closed it.
+        polymeter: String,
+    },
     /// More changed than is posted as corrections.
     #[error(
         "{0} calls of closed months changed, which is more than is posted as corrections; open the latest month again with \
@@ -125,7 +158,13 @@ impl Periods {
     /// The months of a store, asked with this engine.
     #[must_use]
     pub fn new(store: Store, engine: Engine, pinned_of: PinnedOf) -> Self {
-        Self { store, engine, pinned_of, changed: Arc::default() }
+        Self { store, engine, pinned_of, keeps: true, comparing: Arc::default(), changed: Arc::default() }
+    }
+
+    /// The same for whoever may only look: what is kept is handed out, nothing else is kept.
+    #[must_use]
+    pub fn read_only(self) -> Self {
+        Self { keeps: false, ..self }
     }
 
     /// Which months are closed.
@@ -144,8 +183,9 @@ impl Periods {
         let seen = Seen {
             closes: closed.iter().map(|closed| closed.folder.clone()).collect(),
             ledger: live.calls.table().version(),
-            hot_calls: live.hot.iter().map(RecordBatch::num_rows).sum(),
+            hot: closed.last().map_or((0, 0), |latest| hot_before(&live.hot, latest.interval().to)),
         };
+        let _one = self.comparing.lock().await;
         // A value whose writer died is whole: it is replaced at once.
         let kept = self.changed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((_, changes)) = kept.filter(|(at, _)| *at == seen) {
@@ -155,4 +195,12 @@ impl Periods {
         *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Some((seen, Arc::clone(&changes)));
         Ok(changes)
     }
+}
+
+/// Calls that start before an instant.
+fn hot_before(hot: &[RecordBatch], to: Timestamp) -> (usize, i64) {
+    let starts = hot.iter().filter_map(|batch| batch.column_by_name("ts"));
+    let starts = starts.filter_map(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+    let early = starts.flat_map(|column| column.values().iter().filter(|start| **start < to.0));
+    early.fold((0, 0), |(count, sum), start| (count + 1, sum.wrapping_add(*start)))
 }

@@ -10,6 +10,7 @@ use crate::finance::period::{Closed, State};
 use crate::ledger::View;
 use crate::model::Timestamp;
 use crate::query::{Delivered, Known, chargeback};
+use crate::settle::Rules;
 
 /// What of a month is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,7 +67,11 @@ impl Periods {
     }
 
     async fn as_closed(&self, closed: &Closed, all: &[Closed], ask: Ask, live: &View) -> Result<Report, PeriodError> {
+        self.whole(closed).await?;
         let Pinned { terms, rules } = self.pinned(closed).await?;
+        if !terms.commitments.is_empty() {
+            self.same_book(closed, &rules)?;
+        }
         let known = Known {
             complete_to: closed.complete_to.clone(),
             now: closed.at(),
@@ -80,6 +85,14 @@ impl Periods {
         self.same_as_closed(closed, &report)?;
         report.closed = Some(format!("{} by {}", closed.closed_at, closed.by));
         Ok(report)
+    }
+
+    /// Where prices are needed anew they are those of the close, the bundled list included.
+    pub(super) fn same_book(&self, closed: &Closed, rules: &Rules) -> Result<(), PeriodError> {
+        if rules.prices.version() == closed.prices_version {
+            return Ok(());
+        }
+        Err(PeriodError::OtherBook { month: closed.month, polymeter: closed.polymeter.clone() })
     }
 
     /// What was in force when a month was closed.

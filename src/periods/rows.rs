@@ -59,8 +59,9 @@ async fn by_day(table: &Calls, sorted: &[Call]) -> Result<Vec<NewFile>, LedgerEr
 }
 
 /// A view of such a table; what it does not hold is that of `live`.
-pub(super) async fn open(from: &Store, live: &View) -> Result<View, LedgerError> {
-    let calls = Calls::open_or_create(from).await?;
+pub(super) async fn open(from: &Store, live: &View) -> Result<View, PeriodError> {
+    let gone = || PeriodError::Damaged { object: from.display(), detail: "its calls are not there".to_owned() };
+    let calls = Calls::open(from).await?.ok_or_else(gone)?;
     // Behind every call that is in it.
     let horizon = Some(Timestamp::parse("9999-01-01T00:00:00Z").unwrap_or_default());
     Ok(View { calls, horizon, hot: Vec::new(), superseded: Vec::new(), tail: Vec::new(), ..live.clone() })

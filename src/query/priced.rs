@@ -14,6 +14,8 @@ use crate::model::{Call, CostStatus, Interval, Money, Timestamp};
 use crate::pricing::{Priced, Rate};
 use crate::settle::{Rules, price_query};
 
+/// So many calls that differ are named.
+const EXAMPLES: usize = 3;
 /// Many rows pass, few are kept: what bounds a report is its groups.
 const STREAMED: Limits =
     Limits { rows: 1 << 40, time: Duration::from_secs(900), text_bytes: 64 << 10, answer_bytes: usize::MAX };
@@ -102,6 +104,30 @@ fn agreement(call: &Call, priced: &Priced) -> Agreement {
         return Agreement::No;
     }
     if call.cost == priced.cost && call.list_cost == priced.list_cost { Agreement::Exact } else { Agreement::Rounded }
+}
+
+/// How many calls cost something else by these prices, and some of their ids.
+///
+/// # Errors
+/// The store can't be asked.
+pub async fn other_prices(
+    engine: &Engine,
+    view: &View,
+    rules: &Rules,
+    within: Interval,
+) -> Result<(u64, Vec<String>), ReportFailure> {
+    let (mut calls, mut examples) = (0, Vec::new());
+    each_priced(engine, view, rules, within, |call| {
+        if call.agreement == Agreement::No {
+            calls += 1;
+            if examples.len() < EXAMPLES {
+                examples.push(call.call.call_id.to_string());
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    Ok((calls, examples))
 }
 
 /// Instants of a month in UTC, as SQL.

@@ -215,16 +215,19 @@ fn a_bill_is_taken_in_whole_or_not_at_all_and_once() {
     let decimal = wrong[7].split(',').nth(10).unwrap().to_owned();
     wrong[7] = wrong[7].replace(&format!(",{decimal},"), &format!(",\"{}\",", decimal.replace('.', ",")));
     wrong.push(wrong[10].clone());
-    let file = place.file("wrong.csv", wrong.join("\n"));
-    let done = on(&place, &["bill", "import", &file]);
-    assert!(!done.status.success());
-    for part in [
-        "wrong.csv:4: ",
-        "wrong.csv:8: ",
-        &format!("wrong.csv:{}: the line stands in line 11", wrong.len()),
-        "nothing was imported",
-    ] {
-        assert!(done.stderr.contains(part), "{part}: {}", done.stderr);
+    // As every program ends its lines.
+    for end in ["\n", "\r\n"] {
+        let file = place.file("wrong.csv", wrong.join(end));
+        let done = on(&place, &["bill", "import", &file]);
+        assert!(!done.status.success());
+        for part in [
+            "wrong.csv:4: ",
+            "wrong.csv:8: ",
+            &format!("wrong.csv:{}: the line stands in line 11", wrong.len()),
+            "nothing was imported",
+        ] {
+            assert!(done.stderr.contains(part), "{part}: {}", done.stderr);
+        }
     }
     let fewer = place.file("fewer.csv", good.replacen("line_item_unblended_cost", "cost", 1));
     let done = on(&place, &["bill", "import", &fewer, "--format", "aws-cur2"]);
@@ -315,6 +318,25 @@ fn parquet(records: &[Vec<&str>]) -> Vec<u8> {
     let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), batch.schema(), Some(snappy)).unwrap();
     writer.write(&batch).unwrap();
     writer.into_inner().unwrap()
+}
+
+/// A bill of April that takes back a charge of March is no bill of March.
+#[test]
+fn a_refund_of_the_month_before_replaces_nothing() {
+    let place = metered();
+    import(&place, &place.file("march.csv", csv(&bill())), &[]);
+    let rows = || place.sql("SELECT count(*) AS n FROM bill_lines")[0]["n"].as_u64().unwrap();
+    let march = rows();
+    let april = |count: usize| {
+        let text = csv(&bill()[..count]).replace("2026-03-", "2026-04-");
+        let refund =
+            "Refund,i,111122223333,Refund,AmazonBedrock,,2026-03-30 00:00:00,2026-03-31 00:00:00,1,,-1.5,USD,,";
+        format!("{text}{refund}\n")
+    };
+    let first = import(&place, &place.file("april.csv", april(8)), &[]);
+    assert_eq!((&first["supersedes"], rows()), (&json!([]), march + 9));
+    let newer = import(&place, &place.file("newer.csv", april(6)), &["--replace"]);
+    assert_eq!((&newer["supersedes"], rows()), (&json!([first["bill_id"]]), march + 7));
 }
 
 /// The price book says 15, the bill comes to 18; a credit and a tax have no record.

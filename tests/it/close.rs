@@ -269,6 +269,53 @@ fn damage_to_a_closed_month_is_found_and_never_reported() {
 }
 
 #[test]
+fn a_close_without_its_corrections_makes_no_report() {
+    let (place, config) = filled();
+    close(&place, "2026-03");
+    disturb(&place, &config);
+    close(&place, "2026-04");
+    let gone = files_below(&place.path("data/periods")).into_iter().find(|path| {
+        let path = path.display().to_string();
+        path.contains("/price_change/after/") && path.ends_with(".parquet")
+    });
+    std::fs::remove_file(gone.unwrap()).unwrap();
+    let before = files_below(&place.path("data/periods")).len();
+    let ask = ["report", "chargeback", "--month", "2026-04", "--tz", "Europe/Berlin", "--by"];
+    // One that is kept, and one that would have to be made.
+    assert!(works(&place, &[&ask[..], &["team"]].concat()).stdout.contains("Corrections of closed months"));
+    let asked = on(&place, &[&ask[..], &["account"]].concat());
+    assert!(!asked.status.success() && asked.stderr.contains("is damaged"), "{}{}", asked.stdout, asked.stderr);
+    assert_eq!(files_below(&place.path("data/periods")).len(), before, "looking changed something");
+}
+
+#[test]
+fn a_month_of_other_prices_is_not_closed() {
+    let (place, config) = filled();
+    place.file("prices.csv", PRICES.replace("16.50", "15.00"));
+    let refused = on(&place, &[&CLOSE[..], &["--config", &config]].concat());
+    assert!(!refused.status.success() && refused.stderr.contains("polymeter resettle"), "{}", refused.stderr);
+    assert!(works(&place, &["periods", "list"]).stdout.contains("no month is closed yet"));
+    works(&place, &["resettle", "--yes", "--config", &config]);
+    works(&place, &[&CLOSE[..], &["--config", &config]].concat());
+}
+
+#[test]
+fn whoever_asks_over_http_leaves_nothing_behind() {
+    let (place, _) = filled();
+    works(&place, &["close", "--month", "2026-03", "--yes"]);
+    let server = place.serve();
+    let before = files_below(&place.path("data/periods")).len();
+    for question in ["exports/focus?month=2026-03&granularity=hour", "reports/chargeback?month=2026-03&by=account,tier"]
+    {
+        let first = server.get(&format!("/api/v1/{question}"));
+        assert_eq!(first.status, 200, "{}", first.text());
+        assert!(server.get(&format!("/api/v1/{question}")).body == first.body, "{question}");
+    }
+    assert_eq!(files_below(&place.path("data/periods")).len(), before);
+    server.stop();
+}
+
+#[test]
 fn a_report_of_an_older_program_is_handed_out_as_that_made_it() {
     let (place, _) = filled();
     close(&place, "2026-03");

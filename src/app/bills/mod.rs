@@ -88,7 +88,12 @@ pub async fn bill_import(store: StoreOptions, options: BillOptions) -> anyhow::R
         let services: Vec<&str> = skipped.keys().map(String::as_str).collect();
         bail!("there is no line about models{of} in it; lines about something else: {}", services.join(", "));
     }
-    let covers: BTreeSet<Covered> = lines.iter().map(|(format, line)| covered(format, line)).collect();
+    // A refund of the month before does not make this the bill of that month.
+    let usage = lines.iter().filter(|(_, line)| line.category.as_str() == "usage");
+    let mut covers: BTreeSet<Covered> = usage.map(|(format, line)| covered(format, line)).collect();
+    if covers.is_empty() {
+        covers = lines.iter().map(|(format, line)| covered(format, line)).collect();
+    }
     let now = SystemClock.now();
     let about = BillAbout {
         bill_id: bill_id(&lines),

@@ -194,8 +194,11 @@ async fn others(options: &StoreOptions, into: &Path) -> anyhow::Result<Vec<RuleT
         Some(texts) => texts.clone(),
         None => rules::anywhere(options).await?.version.prices,
     };
-    let same = |name: &str| Path::new(name).file_name() == into.file_name();
-    Ok(texts.into_iter().filter(|text| !same(&text.name)).collect())
+    // By name alone another file of the operator could be taken for it, and lose its precedence.
+    let own = std::fs::read_to_string(into).ok();
+    let same =
+        |text: &RuleText| Path::new(&text.name).file_name() == into.file_name() && Some(&text.text) == own.as_ref();
+    Ok(texts.into_iter().filter(|text| !same(text)).collect())
 }
 
 /// The file with rows behind those that it has; these stay as they are, byte for byte.

@@ -18,6 +18,9 @@ use crate::serve::{ApiError, ApiState};
 
 type Given = Result<Query<BTreeMap<String, String>>, QueryRejection>;
 
+/// How far two clocks may be apart, seconds.
+const WIDEST_S: u32 = 3600;
+
 /// Longer times are for the command line: the archive is read for them.
 const LONGEST_US: i64 = 31 * 24 * HOUR_US;
 
@@ -68,7 +71,9 @@ pub async fn calls(State(state): State<ApiState>, given: Given) -> Result<Respon
         Speakers::parse(of(name).unwrap_or(usual)).map_err(|what| invalid(what, "for example left=gateway,client"))
     };
     let window = of("window_s").map_or(Ok(60), str::parse::<u32>);
-    let window = window.map_err(|_| invalid("window_s is no number of seconds", "for example window_s=60"))?;
+    let window = window.ok().filter(|window| *window <= WIDEST_S);
+    let window =
+        window.ok_or_else(|| invalid("window_s is no number of seconds up to 3600", "for example window_s=60"))?;
     let ask = CallsAsk {
         within,
         left: side("left", "gateway,client")?,

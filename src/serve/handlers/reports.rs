@@ -178,9 +178,11 @@ impl From<PeriodError> for ApiError {
     fn from(error: PeriodError) -> Self {
         match error {
             PeriodError::Report(failure) => failure.into(),
-            PeriodError::TooMuchChanged(_) | PeriodError::Damaged { .. } | PeriodError::Close(_) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no_report", error.to_string())
-            }
+            PeriodError::TooMuchChanged(_)
+            | PeriodError::Damaged { .. }
+            | PeriodError::OtherPrices { .. }
+            | PeriodError::OtherBook { .. }
+            | PeriodError::Close(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no_report", error.to_string()),
             other => Self::internal(&other),
         }
     }

@@ -1,5 +1,6 @@
 //! Wide CSV exports of many lines: the columns that matter by name, each line with its number, doubled lines named.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use csv::{ReaderBuilder, StringRecord};
@@ -84,6 +85,9 @@ pub(super) fn each_line<'p>(
     problems: &mut Problems<'p>,
     mut take: impl FnMut(&Cells<'_>, &mut Problems<'p>) -> Option<Decimal>,
 ) {
+    // The reader counts lines of CRLF files from the end of the record before.
+    let text = if text.contains("\r\n") { Cow::Owned(text.replace("\r\n", "\n")) } else { Cow::Borrowed(text) };
+    let text = text.as_ref();
     let delimiter = delimiter(text);
     let mut reader = ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(text.as_bytes());
     let header: Vec<String> = match reader.headers() {
