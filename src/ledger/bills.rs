@@ -158,7 +158,15 @@ impl Bills {
             let (Some(account), Some(month), Some(format)) = (account, month, format) else {
                 return Err(damaged(&name(import.number), "a column is missing"));
             };
-            let stands = import.about.covers.iter().any(|own| newest.get(own) == Some(&import.number));
+            let holding = |own: &&Covered| newest.get(*own) == Some(&import.number);
+            let stands = |account: &str| {
+                let mut own = import.about.covers.iter().filter(|own| own.account == account).peekable();
+                if own.peek().is_some() {
+                    own.any(|own| holding(&own))
+                } else {
+                    import.about.covers.iter().any(|own| holding(&own))
+                }
+            };
             let holds = |row: usize| {
                 let covered = Covered {
                     format: format.value(row).to_owned(),
@@ -167,7 +175,7 @@ impl Bills {
                 };
                 // What a bill says of a month that is not its own holds as long as the bill does.
                 let own = import.about.covers.contains(&covered);
-                if own { newest.get(&covered) == Some(&import.number) } else { stands }
+                if own { holding(&&covered) } else { stands(&covered.account) }
             };
             let mask: BooleanArray = (0..import.lines.num_rows()).map(|row| Some(holds(row))).collect();
             batches.push(filter_record_batch(&import.lines, &mask).map_err(arrow)?);

@@ -333,10 +333,10 @@ fn a_refund_of_the_month_before_replaces_nothing() {
             "Refund,i,111122223333,Refund,AmazonBedrock,,2026-03-30 00:00:00,2026-03-31 00:00:00,1,,-1.5,USD,,";
         format!("{text}{refund}\n")
     };
-    let first = import(&place, &place.file("april.csv", april(8)), &[]);
-    assert_eq!((&first["supersedes"], rows()), (&json!([]), march + 9));
-    let newer = import(&place, &place.file("newer.csv", april(6)), &["--replace"]);
-    assert_eq!((&newer["supersedes"], rows()), (&json!([first["bill_id"]]), march + 7));
+    let first = import(&place, &place.file("april.csv", april(16)), &[]);
+    assert_eq!((&first["supersedes"], rows()), (&json!([]), march + 17));
+    let newer = import(&place, &place.file("newer.csv", april(8)), &["--replace"]);
+    assert_eq!((&newer["supersedes"], rows()), (&json!([first["bill_id"]]), march + 9));
 }
 
 /// The price book says 15, the bill comes to 18; a credit and a tax have no record.

@@ -23,10 +23,10 @@ const COST: &[&str] = &["line_item_unblended_cost"];
 
 pub(super) fn read<'p>(text: &str, names: Names<'_>, problems: &mut Problems<'p>) -> Bill {
     let mut bill = Bill::default();
-    each_line(text, REQUIRED, &["identity_line_item_id"], problems, |cells, problems| {
+    let ids = each_line(text, REQUIRED, &["identity_line_item_id"], problems, |cells, problems| {
         line(cells, names, &mut bill, problems)
     });
-    bill
+    Bill { ids, ..bill }
 }
 
 /// Takes one line in; gives its cost if it is about models.

@@ -19,6 +19,7 @@ use rust_decimal::Decimal;
 
 use super::BillLine;
 use crate::catalog::Catalog;
+use crate::model::RecordId;
 use crate::sheet::{Place, Problem};
 
 pub use meter::{Meter, Meters};
@@ -106,6 +107,8 @@ pub struct Bill {
     pub skipped: BTreeMap<String, Skipped>,
     /// Amounts that the bill writes with more than twelve fraction digits; they were rounded, half to even.
     pub rounded: u64,
+    /// The bill's own keys of its lines and where they stand, if every line has one.
+    pub ids: BTreeMap<RecordId, usize>,
 }
 
 impl Bill {
@@ -209,6 +212,9 @@ fn read_records(
     for line in &mut bill.lines {
         line.place.line = csv.line(line.place.line);
     }
+    for line in bill.ids.values_mut() {
+        *line = csv.line(*line);
+    }
     for problem in &mut problems.found {
         problem.line = csv.line(problem.line);
     }
@@ -220,7 +226,25 @@ fn read_records(
 pub fn repeated(bills: &[&Bill]) -> Vec<Problem> {
     let mut seen: BTreeMap<_, &Place> = BTreeMap::new();
     let mut problems = Vec::new();
-    for line in bills.iter().flat_map(|bill| &bill.lines).filter(|line| !line.cost.is_zero()) {
+    let place = |bill: &Bill, line: usize| bill.lines.first().map(|first| Place { line, ..first.place.clone() });
+    let mut known: BTreeMap<RecordId, Place> = BTreeMap::new();
+    for bill in bills {
+        for (id, line) in &bill.ids {
+            let Some(at) = place(bill, *line) else { continue };
+            match known.get(id) {
+                Some(first) => {
+                    let what = format!("the line is in {first} too");
+                    problems.push(at.problem(what, "take one of the two exports out"));
+                }
+                None => {
+                    known.insert(*id, at);
+                }
+            }
+        }
+    }
+    // Without keys of their own lines are told by what they say.
+    let unkeyed = bills.iter().filter(|bill| bill.ids.is_empty());
+    for line in unkeyed.flat_map(|bill| &bill.lines).filter(|line| !line.cost.is_zero()) {
         let key = (
             (&line.platform, &line.account, &line.region, &line.usage_type, &line.sku),
             (line.period, line.category, &line.currency, line.cost, line.quantity, line.unit_price),

@@ -1,7 +1,7 @@
 //! Wide CSV exports of many lines: the columns that matter by name, each line with its number, doubled lines named.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use csv::{ReaderBuilder, StringRecord};
 use rust_decimal::Decimal;
@@ -77,14 +77,15 @@ impl<'a> Cells<'a> {
 pub(super) type Required = &'static [&'static [&'static str]];
 
 /// Hands every line to `take`. A line with a number of fields of its own, and one that stands there twice with an amount,
-/// are mistakes. `identity` is the column with the bill's own key of a line, where it has one.
+/// are mistakes. `identity` is the column with the bill's own key of a line, where it has one; these keys and their lines are
+/// handed back if every line has one.
 pub(super) fn each_line<'p>(
     text: &str,
     required: Required,
     identity: &[&str],
     problems: &mut Problems<'p>,
     mut take: impl FnMut(&Cells<'_>, &mut Problems<'p>) -> Option<Decimal>,
-) {
+) -> BTreeMap<RecordId, usize> {
     // The reader counts lines of CRLF files from the end of the record before.
     let text = if text.contains("\r\n") { Cow::Owned(text.replace("\r\n", "\n")) } else { Cow::Borrowed(text) };
     let text = text.as_ref();
@@ -92,19 +93,24 @@ pub(super) fn each_line<'p>(
     let mut reader = ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(text.as_bytes());
     let header: Vec<String> = match reader.headers() {
         Ok(header) => header.iter().map(|name| name.trim().to_ascii_lowercase()).collect(),
-        Err(error) => return problems.add(1, "this is not CSV text", error.to_string()),
+        Err(error) => {
+            problems.add(1, "this is not CSV text", error.to_string());
+            return BTreeMap::new();
+        }
     };
     if header.iter().all(String::is_empty) {
-        return problems.add(1, "the file is empty", "export it again");
+        problems.add(1, "the file is empty", "export it again");
+        return BTreeMap::new();
     }
-    let Some(columns) = columns(&header, required, problems) else { return };
-    let mut seen: HashMap<RecordId, usize> = HashMap::new();
+    let Some(columns) = columns(&header, required, problems) else { return BTreeMap::new() };
+    let mut seen: BTreeMap<RecordId, usize> = BTreeMap::new();
+    let mut keyed = true;
     let mut twice = HashSet::new();
     let mut record = StringRecord::new();
     loop {
         let start = reader.position().line();
         match reader.read_record(&mut record) {
-            Ok(false) => return,
+            Ok(false) => return if keyed { seen } else { BTreeMap::new() },
             Ok(true) => {}
             Err(error) => {
                 let line = error.position().map_or(start, csv::Position::line);
@@ -125,7 +131,10 @@ pub(super) fn each_line<'p>(
         }
         let id = match cells.text(identity) {
             Some(id) => fingerprint([id.as_bytes(), cells.text(&["identity_time_interval"]).unwrap_or("").as_bytes()]),
-            None => fingerprint(record.iter().map(str::as_bytes)),
+            None => {
+                keyed = false;
+                fingerprint(record.iter().map(str::as_bytes))
+            }
         };
         match seen.get(&id) {
             Some(first) if twice.insert(cells.line) => {

@@ -224,6 +224,25 @@ fn the_same_day_in_two_files_is_told() {
 }
 
 #[test]
+fn lines_of_several_files_are_told_by_the_keys_of_the_bill() {
+    let catalog = Catalog::bundled().unwrap();
+    let names = Names { catalog: &catalog, meters: &Meters::default() };
+    let of = |file: &str, text: &str| read(Format::AwsCur2, file, text.as_bytes(), names).unwrap();
+    let (header, rows) = AWS.split_once('\n').unwrap();
+    let keyed = |key: &str| {
+        let rows: Vec<String> = rows.lines().enumerate().map(|(n, row)| format!("{key}-{n},{row}\n")).collect();
+        format!("identity_line_item_id,{header}\n{}", rows.concat())
+    };
+    // The same figures are other lines if the bill says so.
+    let (one, two, again) = (of("a.csv", &keyed("x")), of("b.csv", &keyed("y")), of("c.csv", &keyed("x")));
+    assert!(!one.ids.is_empty());
+    assert!(repeated(&[&one, &two]).is_empty());
+    let found = repeated(&[&one, &two, &again]);
+    assert_eq!(found.len(), one.ids.len());
+    assert!(found[0].to_string().contains("is in a.csv:"), "{}", found[0]);
+}
+
+#[test]
 fn the_operators_meters_come_first() {
     let meters = Meters::read("m.csv", "meter,model,bucket,scope,tier\nZork 9 inp Gl 1M Tokens,zork-9,input,global,\n");
     let meters = meters.unwrap();
