@@ -8,9 +8,10 @@ use anyhow::Context;
 
 use super::StoreOptions;
 use super::report::{Opened, open, periods_of};
+use super::whole_files::write_whole;
 use crate::clock::{Clock, SystemClock};
 use crate::finance::focus::FocusAsk;
-use crate::periods::{FocusForm, Moment, PricedBy};
+use crate::periods::{FocusForm, Moment};
 
 /// Writes the export of a month. `out` is a folder, or the file.
 ///
@@ -25,13 +26,15 @@ pub async fn export_focus(
     let Opened { store, engine, view, in_force } = open(&options).await?;
     let none = BTreeMap::new();
     let moment = Moment { live: &view, terms: &in_force.terms, complete_to: &none, now: SystemClock.now() };
-    let by = PricedBy { rules: &in_force.rules, commitments: &in_force.terms.commitments };
     let (file, form) = target(out, format, &ask);
-    let made = periods_of(&store, &engine).focus(&ask, form, moment, by).await?;
+    let made = periods_of(&store, &engine).focus(&ask, form, moment).await?;
     let name = file.file_name().with_context(|| format!("{} is no file", file.display()))?.to_string_lossy();
     let manifest = made.manifest_of(&name);
     let beside = file.with_extension("manifest.json");
-    write_both(&[(&file, &made.bytes), (&beside, manifest.as_bytes())])?;
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).with_context(|| format!("{} can't be written", file.display()))?;
+    }
+    write_whole(&[(&file, &made.bytes), (&beside, manifest.as_bytes())])?;
     Ok(writeln!(std::io::stdout().lock(), "{}: {}{}", file.display(), made.summary, beside.display())?)
 }
 
@@ -42,32 +45,4 @@ fn target(out: &Path, format: Option<FocusForm>, ask: &FocusAsk) -> (PathBuf, Fo
     let folder = out.is_dir() || out.as_os_str().to_string_lossy().ends_with('/') || out.extension().is_none();
     let file = if folder { out.join(ask.file_name(format.ending())) } else { out.to_owned() };
     (file, format)
-}
-
-/// Each is there whole or not at all, and none before all are written.
-fn write_both(files: &[(&Path, &[u8])]) -> anyhow::Result<()> {
-    let part = |path: &Path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        path.with_file_name(format!(".{name}.{}.part", std::process::id()))
-    };
-    let write = || -> std::io::Result<()> {
-        for (path, bytes) in files {
-            if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-                std::fs::create_dir_all(folder)?;
-            }
-            let mut file = std::fs::File::create(part(path))?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-        }
-        files.iter().try_for_each(|(path, _)| std::fs::rename(part(path), path))
-    };
-    let written = write();
-    if written.is_err() {
-        for (path, _) in files {
-            // The error that counts is the first one.
-            let _ = std::fs::remove_file(part(path));
-        }
-    }
-    let first = files.first().map(|(path, _)| path.display().to_string()).unwrap_or_default();
-    written.with_context(|| format!("{first} can't be written"))
 }

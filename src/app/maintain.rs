@@ -1,12 +1,13 @@
 //! `polymeter maintain`, `audit`, `resettle`: work on the settled tables by hand, also beside a running server.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::ask::agreed;
 use super::rules::InForce;
 use super::{HOT_US, StoreOptions, existing_store, rules};
 use crate::clock::{Clock, SystemClock};
@@ -102,7 +103,7 @@ pub async fn resettle(options: StoreOptions, range: Interval, json: bool, yes: b
     if planned.differing == 0 {
         return Ok(());
     }
-    if !yes && !confirmed()? {
+    if !yes && !agreed("Replace them?")? {
         bail!("nothing was changed; say --yes to replace them");
     }
     // The very version that the calls were computed with: another would say that its rows became known later.
@@ -127,16 +128,6 @@ async fn bounded(settler: &Settler, range: Interval) -> anyhow::Result<Interval>
 
 fn day_start(day: &str) -> Option<Timestamp> {
     Timestamp::parse(&format!("{day}T00:00:00Z"))
-}
-
-fn confirmed() -> anyhow::Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        return Ok(false);
-    }
-    write!(std::io::stderr(), "Replace them? [y/N] ")?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn tell(audit: &Audit, json: bool) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! Composition: from configuration to concrete parts, tasks and an orderly end. The only module that knows them all.
 
+mod ask;
 mod attribute;
 mod bills;
 mod budgets;
@@ -22,6 +23,7 @@ mod report_files;
 mod rules;
 mod serve;
 mod sql;
+mod whole_files;
 
 pub use attribute::{TestSubject, attribute_test};
 pub use bills::{BillOptions, bill_import, bill_list};

@@ -1,12 +1,13 @@
 //! `polymeter close`, `reopen` and `periods`: a month is closed after somebody has seen what is closed.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
+use super::ask::agreed;
 use super::report::{Opened, chargeback_in, open, periods_of};
 use super::{ReportFormat, StoreOptions};
 use crate::clock::{Clock, SystemClock};
@@ -15,7 +16,8 @@ use crate::finance::calendar::{Month, Zone};
 use crate::finance::focus::FocusAsk;
 use crate::finance::grid::{Cell, Grid, Kind, plain};
 use crate::finance::period::{Closed, Entry};
-use crate::periods::{Basis, CloseRequest, FocusForm, Moment, PricedBy};
+use crate::periods::{Basis, CloseRequest, FocusForm, Moment};
+use crate::sheet::sha256;
 
 /// How a month is closed.
 #[derive(Clone, Debug)]
@@ -50,7 +52,11 @@ pub async fn close(options: StoreOptions, close: CloseOptions) -> anyhow::Result
         writeln!(out, "{} was not closed: this was a look at it", ask.month)?;
         return Ok(());
     }
-    if !yes && !confirmed(ask.month, planned.report.warnings.len())? {
+    let with = match planned.report.warnings.len() {
+        0 => String::new(),
+        warnings => format!(" with {warnings} warning(s)"),
+    };
+    if !yes && !agreed(&format!("Close {}{with}?", ask.month))? {
         bail!("{} was not closed; say --yes to close it with what the report warns of", ask.month);
     }
     let rules = serde_json::to_vec_pretty(&in_force.version)?;
@@ -79,9 +85,8 @@ pub async fn close(options: StoreOptions, close: CloseOptions) -> anyhow::Result
         writeln!(out, "  {}  chargeback by {}, {}", sha256(&bytes), by_of(&ask), format.name())?;
     }
     if closed.time_zone == Zone::UTC {
-        let by = PricedBy { rules: &in_force.rules, commitments: &in_force.terms.commitments };
         // The month is closed, whatever comes of this.
-        match periods.focus(&FocusAsk::month(closed.month), FocusForm::Csv, moment, by).await {
+        match periods.focus(&FocusAsk::month(closed.month), FocusForm::Csv, moment).await {
             Ok(file) => writeln!(out, "  {}  FOCUS by day, csv", file.sha256())?,
             Err(error) => writeln!(out, "  ! there is no FOCUS export: {error}")?,
         }
@@ -183,22 +188,6 @@ fn costs(closed: &Closed) -> String {
 
 fn by_of(ask: &Ask) -> String {
     ask.by.iter().map(|column| column.name()).collect::<Vec<_>>().join(",")
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    use sha2::{Digest, Sha256};
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn confirmed(month: Month, warnings: usize) -> anyhow::Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        return Ok(false);
-    }
-    let with = if warnings == 0 { String::new() } else { format!(" with {warnings} warning(s)") };
-    write!(std::io::stderr(), "Close {month}{with}? [y/N] ")?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).context("no answer can be read")?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// A spinner on a terminal, nothing elsewhere: the result is told anyway.

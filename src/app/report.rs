@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
+use serde_json::Value;
 
-use super::report_files::{parquet, workbook, xlsx};
+use super::report_files::{Sheets, parquet, xlsx};
+use super::whole_files::write_whole;
 use super::{StoreOptions, existing_store, prices, rules};
 use crate::clock::{Clock, SystemClock};
 use crate::finance::ask::Ask;
 use crate::finance::budget::{self, Plan};
 use crate::finance::calendar::Month;
 use crate::finance::chargeback::Report;
-use crate::finance::period::State;
+use crate::finance::grid::{Grid, pretty};
 use crate::finance::what_if::Target;
 use crate::ledger::View;
 use crate::periods::{Basis, Moment, PeriodError, Periods};
@@ -77,52 +79,43 @@ pub async fn report_chargeback(
     let periods = periods_of(&store, &engine);
     let none = BTreeMap::new();
     let moment = Moment { live: &view, terms: &in_force.terms, complete_to: &none, now: SystemClock.now() };
-    let bytes = chargeback_bytes(&periods, ask, basis, moment, output.format).await?;
+    let write = |report: &Report| chargeback_in(report, output.format);
+    let bytes = periods.written(ask, basis, moment, output.format.name(), write).await?;
     output.write(&bytes)
-}
-
-/// The chargeback in a form; of a closed month as it is kept.
-async fn chargeback_bytes(
-    periods: &Periods,
-    ask: Ask,
-    basis: Basis,
-    moment: Moment<'_>,
-    format: ReportFormat,
-) -> anyhow::Result<Vec<u8>> {
-    let books = periods.books().await?;
-    let (question, form) = (ask.question(), format.name());
-    let make = async {
-        let report = periods.chargeback(ask.clone(), basis, moment).await?;
-        chargeback_in(&report, format)
-    };
-    Ok(match books.state(ask.month, ask.zone) {
-        State::Closed(closed) if basis == Basis::Posted => periods.kept(closed, &question, form, make).await?,
-        _ => make.await?,
-    })
 }
 
 /// A chargeback in a form.
 pub(super) fn chargeback_in(report: &Report, format: ReportFormat) -> Result<Vec<u8>, PeriodError> {
-    written_in(report, format).map_err(|error| PeriodError::Form(error.into()))
+    let sheets = || {
+        let warnings = report.warnings.iter().map(|warning| (format!("! {}", warning.code), warning.text.clone()));
+        let facts = report.facts().into_iter().map(|(name, value)| (name.to_owned(), value));
+        let mut lines = report.line_grid();
+        lines.rows.extend(report.total_grid().rows);
+        let mut sheets = Sheets::of(warnings.chain(facts).collect(), lines);
+        let corrections = report.correction_grid();
+        if !corrections.rows.is_empty() {
+            sheets.grids.push(("Corrections", corrections));
+        }
+        sheets
+    };
+    let written = in_form(format, || report.table(), || report.json(), || report.whole_grid(), sheets);
+    written.map_err(|error| PeriodError::Form(error.into()))
 }
 
-fn written_in(report: &Report, format: ReportFormat) -> anyhow::Result<Vec<u8>> {
+/// A report in a form; the others are not made.
+pub(super) fn in_form(
+    format: ReportFormat,
+    table: impl FnOnce() -> String,
+    document: impl FnOnce() -> Value,
+    rows: impl FnOnce() -> Grid,
+    sheets: impl FnOnce() -> Sheets,
+) -> anyhow::Result<Vec<u8>> {
     Ok(match format {
-        ReportFormat::Table => report.table().into_bytes(),
-        ReportFormat::Json => pretty(&report.json())?,
-        ReportFormat::Csv => report.whole_grid().csv().into_bytes(),
-        ReportFormat::Parquet => parquet(&report.whole_grid())?,
-        ReportFormat::Xlsx => {
-            let mut about: Vec<(String, String)> =
-                report.facts().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-            let warnings = report.warnings.iter().map(|warning| (format!("! {}", warning.code), warning.text.clone()));
-            about.splice(0..0, warnings);
-            let mut lines = report.line_grid();
-            lines.rows.extend(report.total_grid().rows);
-            let corrections = report.correction_grid();
-            let sheets = [("Figures", &lines), ("Corrections", &corrections)];
-            workbook(&about, sheets.get(..1 + usize::from(!corrections.rows.is_empty())).unwrap_or(&sheets))?
-        }
+        ReportFormat::Table => table().into_bytes(),
+        ReportFormat::Json => pretty(&document()).into_bytes(),
+        ReportFormat::Csv => rows().csv().into_bytes(),
+        ReportFormat::Parquet => parquet(&rows())?,
+        ReportFormat::Xlsx => xlsx(&sheets())?,
     })
 }
 
@@ -139,18 +132,12 @@ pub async fn report_variance(
     output.check()?;
     let Opened { engine, view, .. } = open(&options).await?;
     let report = variance(&engine, &view, ask, against).await?;
-    let bytes = match output.format {
-        ReportFormat::Table => report.table().into_bytes(),
-        ReportFormat::Json => pretty(&report.json())?,
-        ReportFormat::Csv => report.grid().csv().into_bytes(),
-        ReportFormat::Parquet => parquet(&report.grid())?,
-        ReportFormat::Xlsx => {
-            let title = format!("{} against {} ({})", report.ask.month, report.against, report.ask.zone);
-            let parts = "difference = volume + mix + price + new + ended".to_owned();
-            xlsx(&[("variance".to_owned(), title), ("parts".to_owned(), parts)], &report.grid())?
-        }
+    let sheets = || {
+        let title = format!("{} against {} ({})", report.ask.month, report.against, report.ask.zone);
+        let parts = "difference = volume + mix + price + new + ended".to_owned();
+        Sheets::of(vec![("variance".to_owned(), title), ("parts".to_owned(), parts)], report.grid())
     };
-    output.write(&bytes)
+    output.write(&in_form(output.format, || report.table(), || report.json(), || report.grid(), sheets)?)
 }
 
 /// Writes what the calls of a month would have cost elsewhere. The contract is one of the price files in force, or in a file
@@ -170,30 +157,20 @@ pub async fn report_what_if(
         .clone()
         .filter(|name| Path::new(name).extension().is_some_and(|end| end == "toml" || end == "csv"));
     let own = named.map(|file| only_contract(Path::new(&file))).transpose()?;
-    let store = existing_store(&options.data).await?;
-    let in_force = rules::in_force(&store, &options.said).await?;
-    let view = load_view(&store, &in_force.rules, SystemClock.now()).await?;
-    let mut rules = in_force.rules;
+    let Opened { mut engine, view, .. } = open(&options).await?;
     if let Some((id, contracts)) = own {
-        let mut with = settle::Rules::clone(&rules);
+        let mut with = settle::Rules::clone(engine.rules());
         with.prices = with.prices.with_contracts(contracts)?;
-        rules = Arc::new(with);
+        engine = engine.with_rules(Arc::new(with));
         target.contract = Some(id);
     }
-    let engine = Engine::new(limits(), rules)?.with_terms(Arc::clone(&in_force.terms));
     let report = what_if(&engine, &view, ask, target, SystemClock.now()).await?;
-    let bytes = match output.format {
-        ReportFormat::Table => report.table().into_bytes(),
-        ReportFormat::Json => pretty(&report.json())?,
-        ReportFormat::Csv => report.grid().csv().into_bytes(),
-        ReportFormat::Parquet => parquet(&report.grid())?,
-        ReportFormat::Xlsx => {
-            let title = format!("{} ({}), with {}", report.ask.month, report.ask.zone, report.target.told());
-            let parts = "compared and not compared together are the ledger".to_owned();
-            xlsx(&[("what if".to_owned(), title), ("read".to_owned(), parts)], &report.grid())?
-        }
+    let sheets = || {
+        let title = format!("{} ({}), with {}", report.ask.month, report.ask.zone, report.target.told());
+        let parts = "compared and not compared together are the ledger".to_owned();
+        Sheets::of(vec![("what if".to_owned(), title), ("read".to_owned(), parts)], report.grid())
     };
-    output.write(&bytes)
+    output.write(&in_form(output.format, || report.table(), || report.json(), || report.grid(), sheets)?)
 }
 
 /// Writes how budgets stand.
@@ -218,15 +195,9 @@ pub async fn report_budgets(
     for plan in plans {
         statuses.push(budget_status(&engine, &view, plan, month, &in_force.terms, now).await?);
     }
-    let grid = budget::grid(&statuses);
-    let bytes = match output.format {
-        ReportFormat::Table => grid.table(0).into_bytes(),
-        ReportFormat::Json => pretty(&budget::report_json(&statuses, now))?,
-        ReportFormat::Csv => grid.csv().into_bytes(),
-        ReportFormat::Parquet => parquet(&grid)?,
-        ReportFormat::Xlsx => xlsx(&[("made_at".to_owned(), now.to_string())], &grid)?,
-    };
-    output.write(&bytes)
+    let (grid, document) = (|| budget::grid(&statuses), || budget::report_json(&statuses, now));
+    let sheets = || Sheets::of(vec![("made_at".to_owned(), now.to_string())], grid());
+    output.write(&in_form(output.format, || grid().table(0), document, grid, sheets)?)
 }
 
 /// The contract of a file that holds one.
@@ -266,12 +237,6 @@ pub(super) fn periods_of(store: &Store, engine: &Engine) -> Periods {
     Periods::new(store.clone(), engine.clone(), Arc::new(rules::pinned))
 }
 
-pub(super) fn pretty(value: &serde_json::Value) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec_pretty(value)?;
-    bytes.push(b'\n');
-    Ok(bytes)
-}
-
 impl ReportOutput {
     /// Before anything is computed.
     pub(super) fn check(&self) -> anyhow::Result<()> {
@@ -284,14 +249,6 @@ impl ReportOutput {
     /// A file is there whole or not at all.
     pub(super) fn write(&self, bytes: &[u8]) -> anyhow::Result<()> {
         let Some(out) = &self.out else { return Ok(std::io::stdout().lock().write_all(bytes)?) };
-        let unwritable = || format!("{} can't be written", out.display());
-        let name = out.file_name().with_context(unwritable)?.to_string_lossy();
-        let part = out.parent().unwrap_or(Path::new("")).join(format!(".{name}.{}.part", std::process::id()));
-        let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, out));
-        if written.is_err() {
-            // The error that counts is the first one.
-            let _ = std::fs::remove_file(&part);
-        }
-        written.with_context(unwritable)
+        write_whole(&[(out, bytes)])
     }
 }

@@ -15,14 +15,24 @@ use crate::model::{MONEY_PRECISION, MONEY_SCALE, Money};
 /// Digits that a spreadsheet keeps of a number: it has only floats.
 const SPREADSHEET_DIGITS: usize = 15;
 
-/// A workbook of two sheets: what to know first, then the figures.
-pub fn xlsx(about: &[(String, String)], grid: &Grid) -> anyhow::Result<Vec<u8>> {
-    workbook(about, &[("Figures", grid)])
+/// What a workbook holds.
+pub struct Sheets {
+    /// To know first.
+    pub about: Vec<(String, String)>,
+    /// By the name of their sheet.
+    pub grids: Vec<(&'static str, Grid)>,
+}
+
+impl Sheets {
+    /// One sheet of figures.
+    pub fn of(about: Vec<(String, String)>, figures: Grid) -> Self {
+        Self { about, grids: vec![("Figures", figures)] }
+    }
 }
 
 /// A workbook: a sheet with what to know first, then one for each grid. Amounts are numbers; an exact cost that a spreadsheet
 /// would cut is text.
-pub fn workbook(about: &[(String, String)], grids: &[(&str, &Grid)]) -> anyhow::Result<Vec<u8>> {
+pub fn xlsx(Sheets { about, grids }: &Sheets) -> anyhow::Result<Vec<u8>> {
     let mut book = Workbook::new();
     let (bold, text) = (Format::new().set_bold(), Format::new().set_num_format("@"));
     let first = book.add_worksheet().set_name("Read first")?;

@@ -165,13 +165,13 @@ impl Ask {
     pub fn lines_sql(&self) -> String {
         let by: Vec<&str> = self.by.iter().map(|column| column.0).collect();
         let by = by.join(", ");
-        format!("SELECT {by}, currency, {FIGURES} FROM calls WHERE {} GROUP BY {by}, currency", self.during("ts"))
+        format!("SELECT {by}, currency, {FIGURES} FROM calls WHERE {} GROUP BY {by}, currency", during(self.interval()))
     }
 
     /// The sums of the ledger for each currency, without any group: what the lines are held against.
     #[must_use]
     pub fn ledger_sql(&self) -> String {
-        format!("SELECT currency, {FIGURES} FROM calls WHERE {} GROUP BY currency", self.during("ts"))
+        format!("SELECT currency, {FIGURES} FROM calls WHERE {} GROUP BY currency", during(self.interval()))
     }
 
     /// What has no price, or only a part of one.
@@ -181,7 +181,7 @@ impl Ask {
             "SELECT platform, coalesce(model, request_model) AS model, cost_status, count(*) AS calls, \
              sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens FROM calls \
              WHERE {} AND ({UNPRICED} OR cost_status = 'partial') GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3 LIMIT 100",
-            self.during("ts")
+            during(self.interval())
         )
     }
 
@@ -191,7 +191,7 @@ impl Ask {
         format!(
             "SELECT source, count(*) AS records, max(ts) AS last_event, max(observed_at) AS last_read \
              FROM observations WHERE {} GROUP BY source ORDER BY source",
-            self.during("ts")
+            during(self.interval())
         )
     }
 
@@ -201,7 +201,7 @@ impl Ask {
         format!(
             "SELECT source, count(*) AS records FROM quarantine WHERE resolved_at IS NULL AND {} GROUP BY source \
              ORDER BY source",
-            self.during("ts")
+            during(self.interval())
         )
     }
 
@@ -214,11 +214,9 @@ impl Ask {
             "SELECT {}, date_trunc('hour', ts) AS used_hour, platform AS on_platform, account AS on_account, model AS on_model, \
              deployment AS on_deployment, count(*) AS calls, sum(input_tokens), sum(cache_read_tokens), sum(cache_write_tokens), \
              sum(cache_write_1h_tokens), sum(output_tokens), sum(audio_input_tokens), sum(audio_output_tokens), \
-             sum(image_input_tokens), sum(images) FROM calls WHERE tier = 'provisioned' AND \
-             ts >= to_timestamp_micros({}) AND ts < to_timestamp_micros({}) GROUP BY {}",
+             sum(image_input_tokens), sum(images) FROM calls WHERE tier = 'provisioned' AND {} GROUP BY {}",
             by.join(", "),
-            from.0,
-            to.0,
+            during(Interval { from, to }),
             ordinals.join(", ")
         )
     }
@@ -233,15 +231,15 @@ impl Ask {
              count(*) AS calls, sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)) AS tokens, sum(cost) AS cost \
              FROM calls WHERE {} AND cost IS NOT NULL AND currency IS NOT NULL \
              GROUP BY {by}, platform, coalesce(model, request_model), currency",
-            self.during("ts")
+            during(self.interval())
         )
     }
+}
 
-    fn during(&self, column: &str) -> String {
-        let Interval { from, to } = self.interval();
-        let at = |Timestamp(us): Timestamp| format!("to_timestamp_micros({us})");
-        format!("{column} >= {} AND {column} < {}", at(from), at(to))
-    }
+/// The starts of an interval, as a condition.
+#[must_use]
+pub fn during(Interval { from, to }: Interval) -> String {
+    format!("ts >= to_timestamp_micros({}) AND ts < to_timestamp_micros({})", from.0, to.0)
 }
 
 /// Failed calls without tokens were never billed.

@@ -6,13 +6,13 @@ use chrono::{Days, NaiveDate};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use super::ask::Column;
+use super::ask::{Column, during};
 use super::calendar::{Month, Zone};
 use super::capacity::HourPart;
 use super::chargeback::exact_sum;
 use super::forecast::{Budget, Forecast, forecast, forecast_through};
 use super::grid::{Cell, Grid, Kind, plain};
-use crate::model::{Timestamp, rounded};
+use crate::model::{Interval, Timestamp, rounded};
 use crate::pricing::Exchange;
 
 /// Days before the month that a forecast looks at.
@@ -143,8 +143,8 @@ impl Plan {
         let mut sql = format!(
             "SELECT date_bin(INTERVAL '15 minutes', ts) AS step, currency, sum(cost) AS cost, \
              count(*) FILTER (WHERE cost_status IN ('unpriced', 'partial') AND outcome = 'ok') AS unpriced \
-             FROM calls WHERE ts >= to_timestamp_micros({}) AND ts < to_timestamp_micros({})",
-            from.0, to.0
+             FROM calls WHERE {}",
+            during(Interval { from, to })
         );
         for (column, values) in &self.filter {
             let name = column.name();

@@ -144,6 +144,12 @@ fn line(cells: impl Iterator<Item = String>) -> String {
     format!("{}\r\n", quoted.collect::<Vec<_>>().join(","))
 }
 
+/// A document as bytes that are looked at and kept: indented, with a line end.
+#[must_use]
+pub fn pretty(document: &Value) -> String {
+    format!("{document:#}\n")
+}
+
 /// Text for a terminal: whoever calls names teams, and must not steer it.
 #[must_use]
 pub fn plain(text: &str) -> String {

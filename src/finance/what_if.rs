@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use super::ask::Ask;
-use super::chargeback::{ReportError, exact_sum};
+use super::ask::{Ask, during};
+use super::chargeback::{ReportError, known_sum};
 use super::grid::{Cell, Grid, Kind, plain};
 use crate::model::Timestamp;
 
@@ -106,11 +106,9 @@ impl Target {
     /// The sums that compared and not compared calls must add up to.
     #[must_use]
     pub fn ledger_sql(ask: &Ask) -> String {
-        let interval = ask.interval();
         format!(
-            "SELECT currency, count(*) AS calls, sum(cost) AS cost FROM calls WHERE ts >= to_timestamp_micros({}) \
-             AND ts < to_timestamp_micros({}) GROUP BY currency",
-            interval.from.0, interval.to.0
+            "SELECT currency, count(*) AS calls, sum(cost) AS cost FROM calls WHERE {} GROUP BY currency",
+            during(ask.interval())
         )
     }
 }
@@ -134,17 +132,13 @@ pub struct Sums {
 
 impl Sums {
     fn plus(&self, other: &Self) -> Option<Self> {
-        let money = |a: Option<Decimal>, b: Option<Decimal>| match (a, b) {
-            (Some(a), Some(b)) => exact_sum(a, b).map(Some),
-            (one, other) => Some(one.or(other)),
-        };
         Some(Self {
             calls: self.calls.checked_add(other.calls)?,
             input_tokens: self.input_tokens.checked_add(other.input_tokens)?,
             output_tokens: self.output_tokens.checked_add(other.output_tokens)?,
-            cost: money(self.cost, other.cost)?,
-            elsewhere: money(self.elsewhere, other.elsewhere)?,
-            difference: money(self.difference, other.difference)?,
+            cost: known_sum(self.cost, other.cost)?,
+            elsewhere: known_sum(self.elsewhere, other.elsewhere)?,
+            difference: known_sum(self.difference, other.difference)?,
         })
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{PeriodError, Periods, rows};
-use crate::finance::ask::Ask;
+use crate::finance::ask::{Ask, during};
 use crate::finance::chargeback::Corrected;
 use crate::finance::period::{Closed, Reason, changes};
 use crate::ledger::View;
@@ -137,7 +137,7 @@ impl Periods {
             "SELECT date_bin(INTERVAL '{} seconds', ts) AS slice, count(*) AS calls, max(settled_at) AS settled \
              FROM calls WHERE {} GROUP BY 1",
             SLICE_US / 1_000_000,
-            rows::during(within)
+            during(within)
         );
         let read = report_rows(&self.engine, view, &sql, |row| Some((row.instant(0)?, (row.count(1), row.instant(2)))));
         Ok(read.await?.into_iter().collect())

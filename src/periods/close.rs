@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::kept::sha256;
 use super::{Changes, Moment, PeriodError, Periods, log, rows};
 use crate::finance::ask::Ask;
 use crate::finance::calendar::{CALENDAR, Month};
@@ -11,7 +10,8 @@ use crate::finance::chargeback::Report;
 use crate::finance::period::{Books, Closed, ClosedFile, ClosedSource, ClosedTotal, Entry, Reopened};
 use crate::ledger::View;
 use crate::model::Timestamp;
-use crate::query::other_prices;
+use crate::query::{OtherPrices, other_prices};
+use crate::sheet::sha256;
 use crate::store::Store;
 
 /// Told as a close goes on: what is done, and how many calls are copied.
@@ -51,8 +51,9 @@ impl Periods {
         let seen = entries.len();
         let books = Books::new(entries);
         books.may_close(ask.month, ask.zone, moment.now)?;
-        let (calls, examples) = other_prices(&self.engine, moment.live, self.engine.rules(), ask.interval()).await?;
-        if calls > 0 {
+        let other = other_prices(&self.engine, moment.live, self.engine.rules(), ask.interval()).await?;
+        if other.calls > 0 {
+            let OtherPrices { calls, examples } = other;
             return Err(PeriodError::OtherPrices { month: ask.month, calls, examples });
         }
         let report = self.chargeback(ask.clone(), super::Basis::Posted, moment).await?;

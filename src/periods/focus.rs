@@ -6,17 +6,16 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-use super::kept::sha256;
 use super::{Moment, PeriodError, Periods};
 use crate::finance::ask::{Ask, Column, UNKNOWN};
 use crate::finance::calendar::Zone;
 use crate::finance::chargeback::{Corrected, differences};
 use crate::finance::focus::{CorrectionLine, FocusAsk, FocusExport};
+use crate::finance::grid::pretty;
 use crate::finance::period::{Closed, State};
 use crate::ledger::View;
-use crate::pricing::Commitment;
 use crate::query::{FocusSources, ReportFailure, focus, focus_parquet};
-use crate::settle::Rules;
+use crate::sheet::sha256;
 
 /// Attributes of a correction, in the order they are grouped by; those behind the fifth are tags.
 const BY: [&str; 10] =
@@ -67,17 +66,8 @@ impl FocusFile {
         if let Some(file) = manifest.get_mut("file") {
             *file = name.into();
         }
-        format!("{manifest:#}\n")
+        pretty(&manifest)
     }
-}
-
-/// What calls are priced with now.
-#[derive(Clone, Copy)]
-pub struct PricedBy<'a> {
-    /// Names and prices.
-    pub rules: &'a Rules,
-    /// Capacity paid by the hour.
-    pub commitments: &'a [Commitment],
 }
 
 impl Periods {
@@ -85,13 +75,7 @@ impl Periods {
     ///
     /// # Errors
     /// The export can't be made.
-    pub async fn focus(
-        &self,
-        ask: &FocusAsk,
-        form: FocusForm,
-        moment: Moment<'_>,
-        by: PricedBy<'_>,
-    ) -> Result<FocusFile, PeriodError> {
+    pub async fn focus(&self, ask: &FocusAsk, form: FocusForm, moment: Moment<'_>) -> Result<FocusFile, PeriodError> {
         let books = self.books().await?;
         match books.state(ask.month, Zone::UTC) {
             State::Closed(closed) => self.focus_closed(closed, books.closed(), ask, form, moment.live).await,
@@ -99,9 +83,9 @@ impl Periods {
                 let question = grouped(ask);
                 let changes = self.changes(books.closed(), moment.live).await?;
                 let corrected = self.corrected(&changes, books.closed(), &question, moment.live).await?;
-                made(&self.focus_live(ask, moment, by, &lines(&corrected)?).await?, form)
+                made(&self.focus_live(ask, moment, &lines(&corrected)?).await?, form)
             }
-            State::Open | State::OtherCalendar(_) => made(&self.focus_live(ask, moment, by, &[]).await?, form),
+            State::Open | State::OtherCalendar(_) => made(&self.focus_live(ask, moment, &[]).await?, form),
         }
     }
 
@@ -109,11 +93,9 @@ impl Periods {
         &self,
         ask: &FocusAsk,
         moment: Moment<'_>,
-        by: PricedBy<'_>,
         corrections: &[CorrectionLine],
     ) -> Result<FocusExport, PeriodError> {
-        let PricedBy { rules, commitments } = by;
-        let of = FocusSources { rules, terms: moment.terms, commitments, corrections };
+        let of = FocusSources { rules: self.engine.rules(), terms: moment.terms, corrections };
         Ok(focus(&self.engine, moment.live, ask.clone(), of, moment.now).await?)
     }
 
@@ -136,18 +118,10 @@ impl Periods {
         self.same_book(closed, &pinned.rules)?;
         let copy = self.copy_of(closed, live).await?;
         let corrections = lines(&self.corrected_by(closed, all, &grouped(ask), live).await?)?;
-        let of = FocusSources {
-            rules: &pinned.rules,
-            terms: &pinned.terms,
-            commitments: &pinned.terms.commitments,
-            corrections: &corrections,
-        };
+        let of = FocusSources { rules: &pinned.rules, terms: &pinned.terms, corrections: &corrections };
         let file = made(&focus(&self.engine, &copy, ask.clone(), of, closed.at()).await?, form)?;
         // Whatever another process kept first is what everybody gets.
-        let keep = async |part: &str, bytes: Vec<u8>| {
-            self.kept(closed, &question, part, async { Ok::<_, PeriodError>(bytes) }).await
-        };
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let keep = async |part: &str, bytes: Vec<u8>| self.kept(closed, &question, part, async { Ok(bytes) }).await;
         let bytes = keep(&rows, file.bytes).await?;
         let manifest = text(keep(&manifest, file.manifest.into()).await?);
         let summary = text(keep(&summary, file.summary.into()).await?);
@@ -161,12 +135,15 @@ impl Periods {
         parts: [&str; 3],
     ) -> Result<Option<FocusFile>, PeriodError> {
         let [rows, manifest, summary] = parts;
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let Some(bytes) = self.kept_before(closed, question, rows).await? else { return Ok(None) };
         let Some(manifest) = self.kept_before(closed, question, manifest).await? else { return Ok(None) };
         let Some(summary) = self.kept_before(closed, question, summary).await? else { return Ok(None) };
         Ok(Some(FocusFile { bytes, manifest: text(manifest), summary: text(summary) }))
     }
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn made(export: &FocusExport, form: FocusForm) -> Result<FocusFile, PeriodError> {

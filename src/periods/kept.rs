@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{PeriodError, Periods};
 use crate::finance::period::Closed;
+use crate::sheet::sha256;
 
 /// What is known of a report that was made of a closed month.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,27 +31,23 @@ pub struct Verdict {
     pub damaged: Vec<String>,
 }
 
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 impl Periods {
     /// A report of a closed month: the bytes that were kept, or those that are made now and kept from now on.
     ///
     /// # Errors
     /// What was kept is damaged, or the report can't be made.
-    pub async fn kept<E: Into<PeriodError>>(
+    pub async fn kept(
         &self,
         closed: &Closed,
         question: &str,
         form: &str,
-        make: impl Future<Output = Result<Vec<u8>, E>>,
+        make: impl Future<Output = Result<Vec<u8>, PeriodError>>,
     ) -> Result<Vec<u8>, PeriodError> {
         let (name, about) = names(closed, question, form);
         if let Some(bytes) = self.kept_bytes(&name, &about).await? {
             return Ok(bytes);
         }
-        let bytes = make.await.map_err(Into::into)?;
+        let bytes = make.await?;
         if !self.keeps {
             return Ok(bytes);
         }

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use changes::Changes;
 pub use close::{CloseRequest, Planned, Progress};
-pub use focus::{FocusFile, FocusForm, PricedBy};
+pub use focus::{FocusFile, FocusForm};
 pub use kept::{KeptReport, Verdict};
 pub use report::{Basis, Moment};
 

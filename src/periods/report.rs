@@ -6,7 +6,7 @@ use super::{PeriodError, Periods, Pinned};
 use crate::finance::Terms;
 use crate::finance::ask::Ask;
 use crate::finance::chargeback::{Report, Warning};
-use crate::finance::period::{Closed, State};
+use crate::finance::period::{Books, Closed, State};
 use crate::ledger::View;
 use crate::model::Timestamp;
 use crate::query::{Delivered, Known, chargeback};
@@ -41,7 +41,37 @@ impl Periods {
     /// # Errors
     /// The question can't be answered.
     pub async fn chargeback(&self, ask: Ask, basis: Basis, moment: Moment<'_>) -> Result<Report, PeriodError> {
+        self.report_by(&self.books().await?, ask, basis, moment).await
+    }
+
+    /// The same as bytes in a form: of a closed month those that were made first, whoever made them.
+    ///
+    /// # Errors
+    /// The question can't be answered, or the report not be written.
+    pub async fn written(
+        &self,
+        ask: Ask,
+        basis: Basis,
+        moment: Moment<'_>,
+        form: &str,
+        write: impl FnOnce(&Report) -> Result<Vec<u8>, PeriodError>,
+    ) -> Result<Vec<u8>, PeriodError> {
         let books = self.books().await?;
+        let (question, state) = (ask.question(), books.state(ask.month, ask.zone));
+        let make = async { write(&self.report_by(&books, ask, basis, moment).await?) };
+        match state {
+            State::Closed(closed) if basis == Basis::Posted => self.kept(closed, &question, form, make).await,
+            _ => make.await,
+        }
+    }
+
+    async fn report_by(
+        &self,
+        books: &Books,
+        ask: Ask,
+        basis: Basis,
+        moment: Moment<'_>,
+    ) -> Result<Report, PeriodError> {
         let state = if basis == Basis::Restated { State::Open } else { books.state(ask.month, ask.zone) };
         let Moment { live, terms, complete_to, now } = moment;
         let known = Known { complete_to: complete_to.clone(), now, delivered: None };

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::columns::Row as _;
 use crate::delta::NewFile;
+use crate::finance::ask::during;
 use crate::journal::Tail;
 use crate::ledger::{Calls, LedgerError, View, with_day};
 use crate::model::{Call, HOUR_US, Interval, Timestamp};
@@ -105,10 +106,4 @@ async fn runs(engine: &Engine, view: &View, within: Interval) -> Result<Vec<Inte
         }
     }
     Ok(runs.into_iter().map(|(run, _)| run).collect())
-}
-
-/// The condition of an interval.
-pub(super) fn during(within: Interval) -> String {
-    let Interval { from, to } = within;
-    format!("ts >= to_timestamp_micros({}) AND ts < to_timestamp_micros({})", from.0, to.0)
 }

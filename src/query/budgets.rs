@@ -1,6 +1,6 @@
 //! How budgets stand: asks their spend of one moment and hands it to the pure part.
 
-use super::reports::{ReportFailure, capacity_use, rows};
+use super::reports::{ReportFailure, capacity_use, report_rows};
 use super::{Engine, QueryError};
 use crate::finance::Terms;
 use crate::finance::ask::Ask;
@@ -24,7 +24,7 @@ pub async fn budget_status(
     now: Timestamp,
 ) -> Result<Status, ReportFailure> {
     let month = month.unwrap_or_else(|| plan.zone.month(now));
-    let spends = rows(engine, view, &plan.spend_sql(month), |row| {
+    let spends = report_rows(engine, view, &plan.spend_sql(month), |row| {
         Some(Spend { at: row.instant(0)?, currency: row.text(1), cost: row.money(2), unpriced_calls: row.count(3) })
     })
     .await?;

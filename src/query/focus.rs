@@ -7,10 +7,10 @@ use arrow::array::RecordBatch;
 use rust_decimal::Decimal;
 
 use super::Engine;
-use super::priced::{Agreement, PricedCall, during, each_priced};
-use super::reports::{ReportFailure, rows};
+use super::priced::{Agreement, OtherPrices, PricedCall, each_priced};
+use super::reports::{ReportFailure, report_rows};
 use crate::finance::Terms;
-use crate::finance::ask::UNKNOWN;
+use crate::finance::ask::{UNKNOWN, during};
 use crate::finance::focus::{
     Capacity, Charge, CorrectionLine, ExportInputs, FocusAsk, FocusExport, FocusRefusal, LedgerSums, UnpricedUsage,
     UsageLine, accounts, resource,
@@ -20,9 +20,6 @@ use crate::model::{Call, CostStatus, Interval, Outcome, Timestamp, UsageStatus};
 use crate::pricing::{Bucket, Commitment, CostLine, Rate};
 use crate::settle::Rules;
 
-/// So many calls that differ are named.
-const EXAMPLES: usize = 3;
-
 /// What an export is made from beside the view: all that is pinned with a closed month.
 #[derive(Clone, Copy)]
 pub struct FocusSources<'a> {
@@ -30,8 +27,6 @@ pub struct FocusSources<'a> {
     pub rules: &'a Rules,
     /// Versions to name.
     pub terms: &'a Terms,
-    /// Capacity paid by the hour.
-    pub commitments: &'a [Commitment],
     /// Differences to closed months.
     pub corrections: &'a [CorrectionLine],
 }
@@ -48,7 +43,7 @@ pub async fn focus(
     now: Timestamp,
 ) -> Result<FocusExport, ReportFailure> {
     let within = ask.interval();
-    let mut gathered = Gathered::new(&ask, of.commitments, of.rules);
+    let mut gathered = Gathered::new(&ask, &of.terms.commitments, of.rules);
     each_priced(engine, view, of.rules, within, |call| {
         gathered.take(call);
         Ok(())
@@ -58,8 +53,8 @@ pub async fn focus(
     let version = &of.terms.prices_version;
     let capacity = gathered.capacity.lines(&ask, &of.rules.prices, version, now);
     let capacity = capacity.map_err(|error| ReportFailure::Report(error.into()))?;
-    if gathered.other_prices > 0 {
-        let (calls, examples) = (gathered.other_prices, gathered.examples);
+    if gathered.other_prices.calls > 0 {
+        let OtherPrices { calls, examples } = gathered.other_prices;
         return Err(FocusRefusal::OtherPrices { month: ask.month, calls, examples }.into());
     }
     let mut unpriced: Vec<UnpricedUsage> = gathered.unpriced.into_values().collect();
@@ -106,7 +101,7 @@ async fn ledger(
         "SELECT currency, sum(list_cost), sum(cost) FROM calls WHERE {} AND currency IS NOT NULL GROUP BY currency",
         during(within)
     );
-    let sums = rows(engine, view, &sql, |row| {
+    let sums = report_rows(engine, view, &sql, |row| {
         let (list, cost) = (row.money(1).unwrap_or_default(), row.money(2).unwrap_or_default());
         Some((row.text(0)?, LedgerSums { list, cost }))
     })
@@ -200,8 +195,7 @@ struct Gathered<'a> {
     partial: u64,
     uncounted: u64,
     unserved: u64,
-    other_prices: u64,
-    examples: Vec<String>,
+    other_prices: OtherPrices,
 }
 
 impl<'a> Gathered<'a> {
@@ -219,8 +213,7 @@ impl<'a> Gathered<'a> {
             partial: 0,
             uncounted: 0,
             unserved: 0,
-            other_prices: 0,
-            examples: Vec::new(),
+            other_prices: OtherPrices::default(),
         }
     }
 
@@ -231,11 +224,7 @@ impl<'a> Gathered<'a> {
             return;
         }
         if agreement == Agreement::No {
-            self.other_prices += 1;
-            // The smallest ids, so that the message is the same whatever the order.
-            self.examples.push(call.call_id.to_string());
-            self.examples.sort();
-            self.examples.truncate(EXAMPLES);
+            self.other_prices.add(&call);
             return;
         }
         self.partial += u64::from(call.cost_status == CostStatus::Partial);

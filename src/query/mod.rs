@@ -25,9 +25,7 @@ pub use budgets::budget_status;
 pub use call_match::{CallsAsk, Speakers, reconcile_calls};
 pub use focus::{FocusSources, focus, focus_parquet};
 pub use named::{NamedQueries, NamedQuery, Parameter};
-pub use priced::other_prices;
+pub use priced::{OtherPrices, other_prices};
 pub use reconcile::reconcile_bills;
-pub use reports::{
-    Delivered, Known, ReportFailure, ReportRow, chargeback, report_rows, summed_lines, variance, what_if,
-};
+pub use reports::{Delivered, Known, ReportFailure, chargeback, report_rows, summed_lines, variance, what_if};
 pub use session::{Answer, Engine, Limits, Params, QueryError};

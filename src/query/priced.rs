@@ -8,6 +8,7 @@ use super::reports::ReportFailure;
 use super::{Engine, Limits, Params, QueryError};
 use crate::catalog::{ModelIdentity, ModelQuery};
 use crate::columns::Row;
+use crate::finance::ask::during;
 use crate::finance::calendar::Zone;
 use crate::ledger::View;
 use crate::model::{Call, CostStatus, Interval, Money, Timestamp};
@@ -106,7 +107,25 @@ fn agreement(call: &Call, priced: &Priced) -> Agreement {
     if call.cost == priced.cost && call.list_cost == priced.list_cost { Agreement::Exact } else { Agreement::Rounded }
 }
 
-/// How many calls cost something else by these prices, and some of their ids.
+/// Calls that cost something else by some prices than the ledger says.
+#[derive(Clone, Debug, Default)]
+pub struct OtherPrices {
+    /// How many.
+    pub calls: u64,
+    /// The smallest of their ids, so that a message is the same whatever the order.
+    pub examples: Vec<String>,
+}
+
+impl OtherPrices {
+    pub(super) fn add(&mut self, call: &Call) {
+        self.calls += 1;
+        self.examples.push(call.call_id.to_string());
+        self.examples.sort();
+        self.examples.truncate(EXAMPLES);
+    }
+}
+
+/// Finds them among the calls of a time.
 ///
 /// # Errors
 /// The store can't be asked.
@@ -115,25 +134,16 @@ pub async fn other_prices(
     view: &View,
     rules: &Rules,
     within: Interval,
-) -> Result<(u64, Vec<String>), ReportFailure> {
-    let (mut calls, mut examples) = (0, Vec::new());
+) -> Result<OtherPrices, ReportFailure> {
+    let mut found = OtherPrices::default();
     each_priced(engine, view, rules, within, |call| {
         if call.agreement == Agreement::No {
-            calls += 1;
-            if examples.len() < EXAMPLES {
-                examples.push(call.call.call_id.to_string());
-            }
+            found.add(&call.call);
         }
         Ok(())
     })
     .await?;
-    Ok((calls, examples))
-}
-
-/// Instants of a month in UTC, as SQL.
-pub(super) fn during(Interval { from, to }: Interval) -> String {
-    let at = |Timestamp(us): Timestamp| format!("to_timestamp_micros({us})");
-    format!("ts >= {} AND ts < {}", at(from), at(to))
+    Ok(found)
 }
 
 /// The UTC month of an instant as reports write it.

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use rust_decimal::Decimal;
 
 use super::bills::bill_lines;
-use super::priced::{Agreement, PricedCall, during, each_priced};
-use super::reports::{ReportFailure, rows};
+use super::priced::{Agreement, PricedCall, each_priced};
+use super::reports::{ReportFailure, report_rows};
 use super::{Engine, QueryError};
-use crate::finance::ask::UNKNOWN;
+use crate::finance::ask::{UNKNOWN, during};
 use crate::finance::bill::{Metered, ReconcileAsk, ReconcileReport, Sides};
 use crate::ledger::View;
 use crate::model::{CostStatus, HOUR_US, Interval, Outcome, Timestamp, UsageStatus};
@@ -25,11 +25,11 @@ const DAY_US: i64 = 24 * HOUR_US;
 pub async fn reconcile_bills(
     engine: &Engine,
     view: &View,
-    rules: &Rules,
     commitments: &[Commitment],
     ask: ReconcileAsk,
     now: Timestamp,
 ) -> Result<ReconcileReport, ReportFailure> {
+    let rules = engine.rules();
     let within = ask.interval();
     let lines = view.bills.lines().await.map_err(|error| QueryError::Internal(Box::new(error)))?;
     let mut billed = bill_lines(&lines)?;
@@ -59,7 +59,8 @@ pub async fn reconcile_bills(
         here("platform")
     );
     let sums = |sql: String| async move {
-        let read = rows(engine, view, &sql, |row| Some((row.text(0)?, row.money(1).unwrap_or_default()))).await?;
+        let read =
+            report_rows(engine, view, &sql, |row| Some((row.text(0)?, row.money(1).unwrap_or_default()))).await?;
         Ok::<BTreeMap<String, Decimal>, ReportFailure>(read.into_iter().collect())
     };
     let (mut metered_cost, billed_cost) = (sums(calls).await?, sums(bills).await?);

@@ -68,7 +68,7 @@ pub struct Delivered {
 /// # Errors
 /// The question can't be answered.
 pub async fn summed_lines(engine: &Engine, view: &View, ask: &Ask) -> Result<Vec<Summed>, ReportFailure> {
-    rows(engine, view, &ask.lines_sql(), |row| summed(row, ask.by.len())).await
+    report_rows(engine, view, &ask.lines_sql(), |row| summed(row, ask.by.len())).await
 }
 
 /// Chargeback for a month.
@@ -83,8 +83,8 @@ pub async fn chargeback(
     known: Known,
 ) -> Result<Report, ReportFailure> {
     let lines = summed_lines(engine, view, &ask).await?;
-    let ledger = rows(engine, view, &ask.ledger_sql(), |row| summed(row, 0)).await?;
-    let gaps = rows(engine, view, &ask.gaps_sql(), |row| {
+    let ledger = report_rows(engine, view, &ask.ledger_sql(), |row| summed(row, 0)).await?;
+    let gaps = report_rows(engine, view, &ask.gaps_sql(), |row| {
         Some(Gap {
             platform: row.text(0),
             model: row.text(1),
@@ -103,9 +103,9 @@ pub async fn chargeback(
                 let (last_event, last_read) = (row.instant(2)?, row.instant(3)?);
                 Some(SourceSeen { source: row.text(0)?, records: row.count(1), last_event, last_read })
             };
-            let sources = rows(engine, view, &ask.sources_sql(), seen).await?;
+            let sources = report_rows(engine, view, &ask.sources_sql(), seen).await?;
             let set_aside = |row: &Row<'_>| Some((row.text(0)?, row.count(1)));
-            Delivered { sources, set_aside: rows(engine, view, &ask.set_aside_sql(), set_aside).await? }
+            Delivered { sources, set_aside: report_rows(engine, view, &ask.set_aside_sql(), set_aside).await? }
         }
     };
     let span = hours_of(ask.interval(), now);
@@ -126,7 +126,7 @@ pub(super) async fn capacity_use(
     span: (Timestamp, Timestamp),
 ) -> Result<Vec<HourUse>, ReportFailure> {
     let keys = ask.by.len();
-    rows(engine, view, &ask.capacity_sql(span), |row| hour_use(row, keys)).await
+    report_rows(engine, view, &ask.capacity_sql(span), |row| hour_use(row, keys)).await
 }
 
 /// In the order of the columns of [`Ask::capacity_sql`].
@@ -172,8 +172,8 @@ pub async fn variance(engine: &Engine, view: &View, ask: Ask, against: Month) ->
             cost: row.money(keys + 5)?,
         })
     };
-    let after = rows(engine, view, &ask.items_sql(), item).await?;
-    let before = rows(engine, view, &ask.about(against).items_sql(), item).await?;
+    let after = report_rows(engine, view, &ask.items_sql(), item).await?;
+    let before = report_rows(engine, view, &ask.about(against).items_sql(), item).await?;
     Ok(Variance::new(ask, against, &before, &after)?)
 }
 
@@ -189,7 +189,7 @@ pub async fn what_if(
     now: Timestamp,
 ) -> Result<WhatIfReport, ReportFailure> {
     let keys = ask.by.len();
-    let lines = rows(engine, view, &target.sql(&ask), |row| {
+    let lines = report_rows(engine, view, &target.sql(&ask), |row| {
         Some(Compared {
             keys: (0..keys).map(|at| row.text(at)).collect(),
             currency: row.text(keys),
@@ -207,7 +207,8 @@ pub async fn what_if(
     })
     .await?;
     let ledger =
-        rows(engine, view, &Target::ledger_sql(&ask), |row| Some((row.text(0), row.count(1), row.money(2)))).await?;
+        report_rows(engine, view, &Target::ledger_sql(&ask), |row| Some((row.text(0), row.count(1), row.money(2))))
+            .await?;
     Ok(WhatIfReport::new(ask, target, lines, &ledger, now)?)
 }
 
@@ -232,24 +233,11 @@ fn summed(row: &Row<'_>, keys: usize) -> Option<Summed> {
     Some(Summed { keys: (0..keys).map(|at| row.text(at)).collect(), currency: row.text(keys), figures })
 }
 
-/// A row of an answer, by the places of its columns.
-pub type ReportRow<'a> = Row<'a>;
-
-/// All rows of a statement, read one by one.
+/// All rows of a statement; a row that can't be read fails the report, and none is ever left out.
 ///
 /// # Errors
 /// The statement fails, has more rows than an answer may have, or a row can't be read.
 pub async fn report_rows<T>(
-    engine: &Engine,
-    view: &View,
-    sql: &str,
-    read: impl Fn(&Row<'_>) -> Option<T>,
-) -> Result<Vec<T>, ReportFailure> {
-    rows(engine, view, sql, read).await
-}
-
-/// All rows of a statement; a row that can't be read fails the report, and none is ever left out.
-pub(super) async fn rows<T>(
     engine: &Engine,
     view: &View,
     sql: &str,

@@ -14,7 +14,7 @@ use std::fmt;
 
 pub use csv::read_csv;
 pub use field::{Fields, nearest};
-pub use hash::{canonical_line, content_hash};
+pub use hash::{canonical_line, content_hash, sha256};
 pub use toml::read_toml;
 
 /// A mistake in a file, and what to do about it.

@@ -36,7 +36,10 @@ const ONLY: [(&str, &[&str]); 12] = [
     // A line of a bill keeps its place in a file.
     ("query", &["model", "sheet", "telemetry", "ledger", "columns", "settle", "catalog", "pricing", "finance"]),
     // The journal's type of marks, and files that are not yet part of a table.
-    ("periods", &["model", "store", "columns", "delta", "journal", "ledger", "pricing", "settle", "finance", "query"]),
+    (
+        "periods",
+        &["model", "sheet", "store", "columns", "delta", "journal", "ledger", "pricing", "settle", "finance", "query"],
+    ),
     ("serve", &["model", "clock", "telemetry", "ledger", "query", "finance", "periods"]),
     ("delta", &["model", "clock", "telemetry", "store"]),
 ];

@@ -3,15 +3,16 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use super::compiled;
-use crate::app::StoreOptions;
-use crate::app::rules;
+use crate::app::ask::agreed;
+use crate::app::whole_files::write_whole;
+use crate::app::{StoreOptions, rules};
 use crate::catalog::{Catalog, ModelQuery};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Recorded, RuleText};
@@ -111,10 +112,10 @@ pub async fn prices_update(options: StoreOptions, update: PriceUpdate) -> anyhow
         return Ok(writeln!(out, "nothing was written (--dry-run)")?);
     }
     let file = update.into.display();
-    if !update.yes && !agreed(&format!("Append {} row(s) to {file}? [y/N] ", found.added.len()))? {
+    if !update.yes && !agreed(&format!("Append {} row(s) to {file}?", found.added.len()))? {
         bail!("nothing was written; say --yes to append them");
     }
-    replaced(&update.into, after.as_bytes())?;
+    write_whole(&[(&update.into, after.as_bytes())])?;
     writeln!(out, "{} row(s) were appended to {file}", found.added.len())?;
     writeln!(
         out,
@@ -226,27 +227,4 @@ fn tell(out: &mut impl Write, title: &str, lines: &[String]) -> anyhow::Result<(
         writeln!(out, "  and {} more", lines.len() - SHOWN)?;
     }
     Ok(())
-}
-
-fn agreed(question: &str) -> anyhow::Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        return Ok(false);
-    }
-    write!(std::io::stderr(), "{question}")?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-/// A file is there whole or not at all.
-fn replaced(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let unwritable = || format!("{} can't be written", file.display());
-    let name = file.file_name().with_context(unwritable)?.to_string_lossy();
-    let part = file.parent().unwrap_or(Path::new("")).join(format!(".{name}.{}.part", std::process::id()));
-    let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, file));
-    if written.is_err() {
-        // The error that counts is the first one.
-        let _ = std::fs::remove_file(&part);
-    }
-    written.with_context(unwritable)
 }

@@ -33,6 +33,14 @@ pub(super) fn exact_sum(a: Decimal, b: Decimal) -> Option<Decimal> {
     a.checked_add(b).filter(|sum| sum.is_zero() || sum.scale() >= a.scale().max(b.scale()))
 }
 
+/// A sum of what is known of two amounts; `None` beyond exact arithmetic.
+pub(super) fn known_sum(a: Option<Decimal>, b: Option<Decimal>) -> Option<Option<Decimal>> {
+    match (a, b) {
+        (Some(a), Some(b)) => exact_sum(a, b).map(Some),
+        (one, other) => Some(one.or(other)),
+    }
+}
+
 /// Sums of calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
@@ -70,23 +78,19 @@ impl Figures {
     /// Both together; `None` beyond exact arithmetic.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Option<Self> {
-        let money = |a: Option<Decimal>, b: Option<Decimal>| match (a, b) {
-            (Some(a), Some(b)) => exact_sum(a, b).map(Some),
-            (one, other) => Some(one.or(other)),
-        };
         Some(Self {
             calls: self.calls.checked_add(other.calls)?,
             input_tokens: self.input_tokens.checked_add(other.input_tokens)?,
             cache_read_tokens: self.cache_read_tokens.checked_add(other.cache_read_tokens)?,
             cache_write_tokens: self.cache_write_tokens.checked_add(other.cache_write_tokens)?,
             output_tokens: self.output_tokens.checked_add(other.output_tokens)?,
-            list_cost: money(self.list_cost, other.list_cost)?,
-            cost: money(self.cost, other.cost)?,
+            list_cost: known_sum(self.list_cost, other.list_cost)?,
+            cost: known_sum(self.cost, other.cost)?,
             unpriced_calls: self.unpriced_calls.checked_add(other.unpriced_calls)?,
             partial_calls: self.partial_calls.checked_add(other.partial_calls)?,
             allocated_calls: self.allocated_calls.checked_add(other.allocated_calls)?,
             estimated_calls: self.estimated_calls.checked_add(other.estimated_calls)?,
-            estimated_cost: money(self.estimated_cost, other.estimated_cost)?,
+            estimated_cost: known_sum(self.estimated_cost, other.estimated_cost)?,
             uncounted_calls: self.uncounted_calls.checked_add(other.uncounted_calls)?,
             conflicts: self.conflicts.checked_add(other.conflicts)?,
         })

@@ -1,11 +1,9 @@
 //! What stands beside an export: what is in it, what is not, and what it was made from.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::check::{Sums, sums};
 use super::columns::FocusVersion;
@@ -14,6 +12,7 @@ use super::row::FocusRow;
 use super::words;
 use crate::model::Timestamp;
 use crate::pricing::Bucket;
+use crate::sheet::sha256;
 
 /// Usage that has no price, and so no row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,11 +87,7 @@ impl Manifest {
         for row in rows.iter().filter(used) {
             *consumed.entry(words::measure(row.line.bucket).consumed.to_owned()).or_default() += row.line.quantity;
         }
-        let sha256 = Sha256::digest(file).iter().fold(String::with_capacity(64), |mut text, byte| {
-            // Writing to a String can't fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
+        let sha256 = sha256(file);
         let (period, sums) = (from.zip(to), sums(rows));
         let corrections = rows.iter().filter(|row| row.line.correction.is_some()).count();
         let (rows, price_books) = (rows.len(), books);

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::reports::{known_names, wrong};
 use crate::finance::focus::{FocusAsk, FocusVersion};
-use crate::periods::{FocusForm, Moment, PricedBy};
+use crate::periods::{FocusForm, Moment};
 use crate::serve::{ApiError, ApiState};
 
 type Given = Result<Query<BTreeMap<String, String>>, QueryRejection>;
@@ -30,9 +30,8 @@ pub async fn focus(State(state): State<ApiState>, given: Given) -> Result<Respon
     let view = state.view.load_full();
     let complete_to = state.board.complete_to();
     let moment = Moment { live: &view, terms: &state.terms, complete_to: &complete_to, now: state.clock.now() };
-    let by = PricedBy { rules: state.engine.rules(), commitments: &state.terms.commitments };
     let form = if parquet { FocusForm::Parquet } else { FocusForm::Csv };
-    let made = state.periods.focus(&ask, form, moment, by).await?;
+    let made = state.periods.focus(&ask, form, moment).await?;
     if of("format") == Some("manifest") {
         return Ok(([(header::CONTENT_TYPE, "application/json")], made.manifest).into_response());
     }

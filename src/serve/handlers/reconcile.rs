@@ -35,8 +35,8 @@ pub async fn bills(State(state): State<ApiState>, given: Given) -> Result<Respon
     let ask = asked(ask, of)
         .map_err(|error| invalid(error.to_string(), "for example by=account,model,day&tolerance_tokens=0.1%25"))?;
     let view = state.view.load_full();
-    let (rules, commitments) = (state.engine.rules(), &state.terms.commitments);
-    let report = reconcile_bills(&state.engine, &view, rules, commitments, ask, state.clock.now()).await?;
+    let commitments = &state.terms.commitments;
+    let report = reconcile_bills(&state.engine, &view, commitments, ask, state.clock.now()).await?;
     Ok(if csv { as_csv(report.whole_grid().csv()) } else { Json(report.json()).into_response() })
 }
 

@@ -15,7 +15,8 @@ use serde_json::Value;
 use crate::finance::ask::{Ask, AskError};
 use crate::finance::budget;
 use crate::finance::calendar::{CalendarError, Month};
-use crate::finance::period::State as PeriodState;
+use crate::finance::chargeback::Report;
+use crate::finance::grid::pretty;
 use crate::finance::what_if::Target;
 use crate::periods::{Basis, Moment, PeriodError};
 use crate::query::{ReportFailure, budget_status, variance as ask_variance, what_if as ask_what_if};
@@ -39,24 +40,9 @@ pub async fn chargeback(State(state): State<ApiState>, given: Given) -> Result<R
     let view = state.view.load_full();
     let (complete_to, now) = (state.board.complete_to(), state.clock.now());
     let moment = Moment { live: &view, terms: &state.terms, complete_to: &complete_to, now };
-    let books = state.periods.books().await?;
-    let make = async {
-        let report = state.periods.chargeback(ask.clone(), basis, moment).await?;
-        let json = || serde_json::to_vec_pretty(&report.json()).unwrap_or_default();
-        Ok::<_, PeriodError>(if csv {
-            report.whole_grid().csv().into_bytes()
-        } else {
-            [json(), b"\n".to_vec()].concat()
-        })
-    };
-    // Of a closed month the very bytes that were handed out first, whoever made them.
     let form = if csv { "csv" } else { "json" };
-    let bytes = match books.state(ask.month, ask.zone) {
-        PeriodState::Closed(closed) if basis == Basis::Posted => {
-            state.periods.kept(closed, &ask.question(), form, make).await?
-        }
-        _ => make.await?,
-    };
+    let write = |report: &Report| Ok(if csv { report.whole_grid().csv() } else { pretty(&report.json()) }.into_bytes());
+    let bytes = state.periods.written(ask, basis, moment, form, write).await?;
     let media = if csv { "text/csv" } else { "application/json" };
     Ok(([(header::CONTENT_TYPE, media)], bytes).into_response())
 }
