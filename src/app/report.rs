@@ -8,12 +8,13 @@ use anyhow::{Context, bail};
 
 use super::report_files::{parquet, xlsx};
 use super::{StoreOptions, existing_store, rules};
+use crate::access::Caller;
 use crate::clock::{Clock, SystemClock};
 use crate::finance::ask::Ask;
 use crate::finance::calendar::Month;
 use crate::ledger::View;
 use crate::pipeline::load_view;
-use crate::query::{Engine, Limits, chargeback, variance};
+use crate::query::{Engine, Ledger, Limits, chargeback, variance};
 
 /// Form of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +48,9 @@ pub async fn report_chargeback(options: StoreOptions, ask: Ask, output: ReportOu
     output.check()?;
     let (engine, view, in_force) = open(&options).await?;
     let now = SystemClock.now();
-    let report = chargeback(&engine, &view, ask, &in_force.terms, Default::default(), now).await?;
+    let caller = Caller::anyone();
+    let ledger = Ledger { engine: &engine, view: &view, caller: &caller };
+    let report = chargeback(ledger, ask, &in_force.terms, Default::default(), now).await?;
     let bytes = match output.format {
         ReportFormat::Table => report.table().into_bytes(),
         ReportFormat::Json => pretty(&report.json())?,
@@ -78,7 +81,9 @@ pub async fn report_variance(
 ) -> anyhow::Result<()> {
     output.check()?;
     let (engine, view, _) = open(&options).await?;
-    let report = variance(&engine, &view, ask, against).await?;
+    let caller = Caller::anyone();
+    let ledger = Ledger { engine: &engine, view: &view, caller: &caller };
+    let report = variance(ledger, ask, against).await?;
     let bytes = match output.format {
         ReportFormat::Table => report.table().into_bytes(),
         ReportFormat::Json => pretty(&report.json())?,

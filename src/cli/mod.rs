@@ -1,5 +1,6 @@
 //! The command line.
 
+mod access;
 mod attribute;
 mod prices;
 mod report;
@@ -56,6 +57,9 @@ enum Command {
     /// Who pays: test the rules.
     #[command(subcommand)]
     Attribute(attribute::Attribute),
+    /// Users and tokens: make what a configuration keeps of them.
+    #[command(subcommand)]
+    Access(access::Access),
     /// Look at the journal.
     #[command(subcommand)]
     Journal(store::Journal),
@@ -93,13 +97,16 @@ struct Serve {
     /// Address of the HTTP API [default: 127.0.0.1:8080]
     #[arg(long)]
     http: Option<SocketAddr>,
+    /// Address of the PostgreSQL wire [default: 127.0.0.1:5433]
+    #[arg(long)]
+    pg: Option<SocketAddr>,
     /// Address of OTLP over gRPC [default: 127.0.0.1:4317]
     #[arg(long)]
     otlp_grpc: Option<SocketAddr>,
     /// Address of OTLP over HTTP [default: 127.0.0.1:4318]
     #[arg(long)]
     otlp_http: Option<SocketAddr>,
-    /// Let OTLP receivers without a token listen where other machines can reach them.
+    /// Let listeners without log-in or token listen where other machines can reach them.
     #[arg(long)]
     allow_unauthenticated: bool,
     /// Take in about 50,000 invented calls of the last 48 hours, then one a second.
@@ -187,6 +194,7 @@ impl Cli {
             Command::Report(report) => report.run().await,
             Command::Prices(prices) => prices.run().await,
             Command::Attribute(attribute) => attribute.run().await,
+            Command::Access(access) => access.run(),
             Command::Journal(journal) => journal.run().await,
             Command::Quarantine(quarantine) => quarantine.run().await,
             Command::Audit(range) => range.audit().await,
@@ -214,12 +222,15 @@ impl Serve {
         let path = self.config.clone();
         let config = Config::load_with(path.as_deref(), |config| {
             config.data = self.data.unwrap_or(std::mem::take(&mut config.data));
-            config.http = self.http.unwrap_or(config.http);
+            config.http.listen = self.http.or(config.http.listen);
+            config.pg.listen = self.pg.or(config.pg.listen);
             config.otlp.grpc = self.otlp_grpc.or(config.otlp.grpc);
             config.otlp.http = self.otlp_http.or(config.otlp.http);
             if self.allow_unauthenticated {
                 let receivers = std::iter::once(&mut config.otlp).chain(&mut config.receivers);
                 receivers.for_each(|receiver| receiver.allow_unauthenticated = true);
+                config.http.allow_unauthenticated = true;
+                config.pg.allow_unauthenticated = true;
             }
         });
         Ok(config?)

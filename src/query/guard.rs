@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{self, Visit, visit_relations};
+use datafusion::sql::sqlparser::ast::{self, Visit, Visitor, visit_relations};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
@@ -17,6 +17,10 @@ const MAX_OPERATORS: usize = 1_000;
 /// Tables that a statement may read, each use counted, also those inside of what WITH defines. Planning joins takes time
 /// in the square of their number.
 pub const MAX_TABLES: u64 = 50;
+
+/// Planning asks each call, case and cast for its type, and that asks its arguments, twice over: the time doubles with each
+/// level, and planning can't be interrupted. This much of it is some tenths of a second: thirteen levels, or many times a few.
+const MAX_NESTED_WORK: u64 = 1 << 14;
 
 /// Refuses text that is too long or too deep.
 ///
@@ -53,6 +57,10 @@ pub fn check(statement: &Statement) -> Result<(), QueryError> {
     match statement {
         Statement::Statement(inner) => match inner.as_ref() {
             ast::Statement::Query(query) if tables(query) > MAX_TABLES => Err(too_many_tables()),
+            ast::Statement::Query(query) if query.visit(&mut Nesting::default()).is_break() => {
+                Err(QueryError::Invalid("the statement has too many calls, cases or casts inside of each other (more than 13, or many of fewer)"
+                        .to_owned()))
+            }
             ast::Statement::Query(_) | ast::Statement::ShowTables { .. } | ast::Statement::ShowColumns { .. } => Ok(()),
             other => {
                 let text = other.to_string();
@@ -63,6 +71,45 @@ pub fn check(statement: &Statement) -> Result<(), QueryError> {
         Statement::CreateExternalTable(_) => forbidden("CREATE EXTERNAL TABLE"),
         Statement::CopyTo(_) => forbidden("COPY"),
         Statement::Reset(_) => forbidden("RESET"),
+    }
+}
+
+/// How deep expressions are; what is chained by operators is counted by [`check_text`].
+#[derive(Default)]
+struct Nesting {
+    depth: u32,
+    work: u64,
+}
+
+impl Nesting {
+    const fn counts(expression: &ast::Expr) -> bool {
+        use ast::Expr as E;
+        !matches!(
+            expression,
+            E::BinaryOp { .. }
+                | E::Identifier(_)
+                | E::CompoundIdentifier(_)
+                | E::Value(_)
+                | E::Nested(_)
+                | E::InList { .. }
+        )
+    }
+}
+
+impl Visitor for Nesting {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expression: &ast::Expr) -> ControlFlow<()> {
+        if Self::counts(expression) {
+            self.depth += 1;
+            self.work = self.work.saturating_add(1 << self.depth.min(40));
+        }
+        if self.work > MAX_NESTED_WORK { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn post_visit_expr(&mut self, expression: &ast::Expr) -> ControlFlow<()> {
+        self.depth -= u32::from(Self::counts(expression));
+        ControlFlow::Continue(())
     }
 }
 
@@ -112,6 +159,24 @@ mod tests {
         let many = vec!["calls"; 51].join(", ");
         assert!(verdict(&format!("SELECT 1 FROM {many}")).is_err());
         assert!(verdict("WITH a AS (SELECT * FROM calls) SELECT * FROM a JOIN a b ON true").is_ok());
+    }
+
+    #[test]
+    fn refuses_calls_inside_of_calls_inside_of_calls() {
+        let nested = |open: &str, close: &str, depth: usize| {
+            verdict(&format!("SELECT {}1{} FROM calls", open.repeat(depth), close.repeat(depth)))
+        };
+        for (open, close) in [("abs(", ")"), ("CASE WHEN true THEN ", " END"), ("CAST(", " AS INT)"), ("- ", "")] {
+            assert!(nested(open, close, 13).is_ok(), "{open}");
+            assert!(nested(open, close, 14).is_err(), "{open}");
+        }
+        assert!(
+            verdict(&format!("SELECT {} FROM calls", vec!["abs(abs(1))"; 100].join(" + "))).is_ok(),
+            "side by side"
+        );
+        let hidden =
+            format!("WITH a AS (SELECT {}1{}) SELECT 1 FROM a WHERE (SELECT 2) = 2", "abs(".repeat(40), ")".repeat(40));
+        assert!(verdict(&hidden).is_err());
     }
 
     #[test]

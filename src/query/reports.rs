@@ -7,7 +7,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use rust_decimal::Decimal;
 
-use super::{Engine, Params, QueryError};
+use super::{Asker, Engine, Params, QueryError};
+use crate::access::Caller;
 use crate::finance::Terms;
 use crate::finance::ask::Ask;
 use crate::finance::calendar::Month;
@@ -33,22 +34,32 @@ pub enum ReportFailure {
     TooMany,
 }
 
+/// Where sums are asked.
+#[derive(Clone, Copy)]
+pub struct Ledger<'a> {
+    /// Answers statements.
+    pub engine: &'a Engine,
+    /// The moment.
+    pub view: &'a View,
+    /// Who asks: sums are over the rows that they see.
+    pub caller: &'a Caller,
+}
+
 /// Chargeback for a month. `complete_to` says how far followed sources are, where a server follows them.
 ///
 /// # Errors
 /// The question can't be answered.
 pub async fn chargeback(
-    engine: &Engine,
-    view: &View,
+    ledger: Ledger<'_>,
     ask: Ask,
     terms: &Terms,
     complete_to: BTreeMap<String, Option<String>>,
     now: Timestamp,
 ) -> Result<Report, ReportFailure> {
-    let keys = ask.by.len();
-    let lines = rows(engine, view, &ask.lines_sql(), |row| summed(row, keys)).await?;
-    let ledger = rows(engine, view, &ask.ledger_sql(), |row| summed(row, 0)).await?;
-    let gaps = rows(engine, view, &ask.gaps_sql(), |row| {
+    let (keys, at) = (ask.by.len(), ledger);
+    let lines = rows(at, &ask.lines_sql(), |row| summed(row, keys)).await?;
+    let whole = rows(at, &ask.ledger_sql(), |row| summed(row, 0)).await?;
+    let gaps = rows(at, &ask.gaps_sql(), |row| {
         Some(Gap {
             platform: row.text(0),
             model: row.text(1),
@@ -59,20 +70,24 @@ pub async fn chargeback(
         })
     })
     .await?;
-    let sources = rows(engine, view, &ask.sources_sql(), |row| {
-        let (last_event, last_read) = (row.instant(2)?, row.instant(3)?);
-        Some(SourceSeen { source: row.text(0)?, records: row.count(1), last_event, last_read })
-    })
-    .await?;
-    let set_aside = rows(engine, view, &ask.set_aside_sql(), |row| Some((row.text(0)?, row.count(1)))).await?;
-    Ok(Report::new(ask, terms, Inputs { lines, ledger, gaps, sources, set_aside, complete_to, now })?)
+    // Records and what was set aside of them have no rows of one team: who sees a part of the ledger is not told of them.
+    let (mut sources, mut set_aside) = (Vec::new(), Vec::new());
+    if at.caller.scope.is_none() {
+        let seen = |row: &Row<'_>| {
+            let (last_event, last_read) = (row.instant(2)?, row.instant(3)?);
+            Some(SourceSeen { source: row.text(0)?, records: row.count(1), last_event, last_read })
+        };
+        sources = rows(at, &ask.sources_sql(), seen).await?;
+        set_aside = rows(at, &ask.set_aside_sql(), |row| Some((row.text(0)?, row.count(1)))).await?;
+    }
+    Ok(Report::new(ask, terms, Inputs { lines, ledger: whole, gaps, sources, set_aside, complete_to, now })?)
 }
 
 /// Why a month differs from another.
 ///
 /// # Errors
 /// The question can't be answered.
-pub async fn variance(engine: &Engine, view: &View, ask: Ask, against: Month) -> Result<Variance, ReportFailure> {
+pub async fn variance(at: Ledger<'_>, ask: Ask, against: Month) -> Result<Variance, ReportFailure> {
     let keys = ask.by.len();
     let item = |row: &Row<'_>| {
         Some(Item {
@@ -85,8 +100,8 @@ pub async fn variance(engine: &Engine, view: &View, ask: Ask, against: Month) ->
             cost: row.money(keys + 5)?,
         })
     };
-    let after = rows(engine, view, &ask.items_sql(), item).await?;
-    let before = rows(engine, view, &ask.about(against).items_sql(), item).await?;
+    let after = rows(at, &ask.items_sql(), item).await?;
+    let before = rows(at, &ask.about(against).items_sql(), item).await?;
     Ok(Variance::new(ask, against, &before, &after)?)
 }
 
@@ -112,13 +127,9 @@ fn summed(row: &Row<'_>, keys: usize) -> Option<Summed> {
 }
 
 /// All rows of a statement; a row that can't be read fails the report, and none is ever left out.
-async fn rows<T>(
-    engine: &Engine,
-    view: &View,
-    sql: &str,
-    read: impl Fn(&Row<'_>) -> Option<T>,
-) -> Result<Vec<T>, ReportFailure> {
-    let mut answer = engine.run(view, sql, Params::None).await?;
+async fn rows<T>(at: Ledger<'_>, sql: &str, read: impl Fn(&Row<'_>) -> Option<T>) -> Result<Vec<T>, ReportFailure> {
+    let asker = Asker::plain(at.caller.clone());
+    let mut answer = at.engine.run_as(at.view, &asker, sql, Params::None).await?;
     let mut all = Vec::new();
     for batch in answer.collect().await? {
         let columns = plain(&batch)?;

@@ -1,6 +1,6 @@
 //! Answers in the formats that clients ask for.
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::writer::{LineDelimited, WriterBuilder};
@@ -93,9 +93,22 @@ pub fn csv(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<u8>, Arrow
     Ok(writer.into_inner())
 }
 
+/// A column as JSON text; NULL stays NULL.
+///
+/// # Errors
+/// It can't be written as JSON.
+pub fn json_column(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let single = RecordBatch::try_from_iter([("v", column.clone())])?;
+    let rows = json_rows(std::slice::from_ref(&single))?;
+    let text = rows.iter().map(|row| {
+        let inner = row.get().strip_prefix("{\"v\":").and_then(|text| text.strip_suffix('}'));
+        inner.filter(|text| *text != "null").map(str::to_owned)
+    });
+    Ok(std::sync::Arc::new(text.collect::<StringArray>()))
+}
+
 /// Nested columns as JSON text.
 fn flatten(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    use arrow::array::{ArrayRef, StringArray};
     use arrow::datatypes::{Field, Schema};
     let mut fields = Vec::new();
     let mut columns: Vec<ArrayRef> = Vec::new();
@@ -105,13 +118,7 @@ fn flatten(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
             columns.push(column.clone());
             continue;
         }
-        let single = RecordBatch::try_from_iter([("v", column.clone())])?;
-        let rows = json_rows(std::slice::from_ref(&single))?;
-        let text = rows.iter().map(|row| {
-            let inner = row.get().strip_prefix("{\"v\":").and_then(|text| text.strip_suffix('}'));
-            inner.filter(|text| *text != "null").map(str::to_owned)
-        });
-        columns.push(std::sync::Arc::new(text.collect::<StringArray>()));
+        columns.push(json_column(column)?);
         fields.push(Field::new(field.name(), DataType::Utf8, true));
     }
     RecordBatch::try_new(std::sync::Arc::new(Schema::new(fields)), columns)

@@ -10,8 +10,10 @@
 )]
 
 mod harness;
+mod pg_client;
 mod records;
 
+mod access;
 mod api;
 mod architecture;
 mod bad_input;
@@ -25,11 +27,14 @@ mod explain;
 mod faults;
 mod faulty_store;
 mod formats;
+mod hostile;
 mod inside;
 mod live;
 mod moments;
 mod money;
+mod openapi;
 mod ops;
+mod postgres;
 mod receiver;
 mod receiver_limits;
 mod receiver_tls;

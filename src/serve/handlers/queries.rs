@@ -9,7 +9,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::sql::{answer, format_of};
+use super::sql::{answer, format_of, tagged};
+use crate::serve::guest::Guest;
 use crate::serve::{ApiError, ApiState};
 
 /// What can be asked by name.
@@ -20,6 +21,7 @@ pub async fn list(State(state): State<ApiState>) -> Json<Value> {
 /// The answer of a named query.
 pub async fn run(
     State(state): State<ApiState>,
+    guest: Guest,
     Path(name): Path<String>,
     given: Result<Query<BTreeMap<String, String>>, QueryRejection>,
     headers: HeaderMap,
@@ -35,5 +37,5 @@ pub async fn run(
         error.hint(format!("did you mean '{}'? GET /api/v1/queries lists all", nearest.map_or("", |query| &query.name)))
     })?;
     let (sql, params) = query.bind(&given)?;
-    answer(&state, &sql, params, format).await
+    Ok(tagged(answer(&state, &guest, &sql, params, format).await?, &headers))
 }

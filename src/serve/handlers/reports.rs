@@ -11,24 +11,26 @@ use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
 use crate::finance::ask::{Ask, AskError};
-use crate::query::{ReportFailure, chargeback as ask_chargeback, variance as ask_variance};
+use crate::query::{Ledger, ReportFailure, chargeback as ask_chargeback, variance as ask_variance};
+use crate::serve::guest::Guest;
 use crate::serve::{ApiError, ApiState};
 
 type Given = Result<Query<BTreeMap<String, String>>, QueryRejection>;
 
 /// Who pays what for a month.
-pub async fn chargeback(State(state): State<ApiState>, given: Given) -> Result<Response, ApiError> {
+pub async fn chargeback(State(state): State<ApiState>, guest: Guest, given: Given) -> Result<Response, ApiError> {
     let Query(given) = given?;
     let csv = known(&given, &["month", "by", "tz", "currency", "format"])?;
     let ask = ask(&given)?;
     let view = state.view.load_full();
+    let ledger = Ledger { engine: &state.engine, view: &view, caller: &guest.caller };
     let (complete_to, now) = (state.board.complete_to(), state.clock.now());
-    let report = ask_chargeback(&state.engine, &view, ask, &state.terms, complete_to, now).await?;
+    let report = ask_chargeback(ledger, ask, &state.terms, complete_to, now).await?;
     Ok(if csv { as_csv(report.whole_grid().csv()) } else { as_json(report.json()) })
 }
 
 /// Why a month differs from another.
-pub async fn variance(State(state): State<ApiState>, given: Given) -> Result<Response, ApiError> {
+pub async fn variance(State(state): State<ApiState>, guest: Guest, given: Given) -> Result<Response, ApiError> {
     let Query(given) = given?;
     let csv = known(&given, &["month", "against", "by", "tz", "format"])?;
     let ask = ask(&given)?;
@@ -38,7 +40,8 @@ pub async fn variance(State(state): State<ApiState>, given: Given) -> Result<Res
         return Err(wrong(&AskError::SameMonth));
     }
     let view = state.view.load_full();
-    let report = ask_variance(&state.engine, &view, ask, against).await?;
+    let ledger = Ledger { engine: &state.engine, view: &view, caller: &guest.caller };
+    let report = ask_variance(ledger, ask, against).await?;
     Ok(if csv { as_csv(report.grid().csv()) } else { as_json(report.json()) })
 }
 

@@ -1,0 +1,141 @@
+//! One connection: its handshake, its messages in turn, and its end when the client leaves or the server stops.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use pgwire::api::{ClientInfo, NoopHandler, PgWireConnectionState};
+use pgwire::error::PgWireError;
+use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
+use pgwire::tokio::server::{negotiate_tls, process_error, process_message};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::Server;
+use super::failure::fatal;
+use super::session::Session;
+
+/// Time for handshake and log-in.
+const LOG_IN: Duration = Duration::from_secs(30);
+/// A connection on which nothing is asked is closed after this; pools keep theirs for as long.
+const IDLE: Duration = Duration::from_secs(3_600);
+/// How often is looked whether the client of a running statement is still there.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Bytes of a message at most: a statement is shorter, and parameters are few.
+const MESSAGE_BYTES: usize = 1 << 20;
+
+/// Serves a connection to its end.
+pub async fn talk(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, shutdown: CancellationToken) {
+    match converse(server, stream, peer, shutdown).await {
+        Ok(()) => {}
+        Err(error) => debug!(%error, "PostgreSQL connection failed"),
+    }
+}
+
+async fn converse(
+    server: Arc<Server>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let watch = Watch::of(&stream)?;
+    let acceptor = server.tls.as_ref().map(|tls| (*tls.acceptor()).clone());
+    let session = Session::new(Arc::clone(&server), peer);
+    let negotiated = timeout(LOG_IN, negotiate_tls(stream, acceptor)).await;
+    let Ok(Some(mut socket)) = negotiated.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))? else {
+        return Ok(());
+    };
+    let log_in_by = tokio::time::Instant::now() + LOG_IN;
+    let (nothing, running) = (Arc::new(NoopHandler), Arc::new(server.running.clone()));
+    loop {
+        let known = !matches!(
+            socket.state(),
+            PgWireConnectionState::AwaitingStartup | PgWireConnectionState::AuthenticationInProgress
+        );
+        let patience = if known { IDLE } else { log_in_by.saturating_duration_since(tokio::time::Instant::now()) };
+        let next = tokio::select! {
+            next = poll_fn(|cx| match socket.poll_next_unpin(cx) {
+                // What has come of a message counts, not what it says that it will be.
+                Poll::Pending if socket.read_buffer().len() > MESSAGE_BYTES => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(next) => Poll::Ready(Some(next)),
+            }) => next,
+            () = sleep(patience) => return Ok(()),
+            () = shutdown.cancelled() => {
+                let error = fatal("57P01", "polymeter is stopping", "connect again later");
+                return last_words(&mut socket, error).await;
+            }
+        };
+        let message = match next {
+            Some(Some(Ok(message))) => message,
+            Some(Some(Err(error))) => return last_words(&mut socket, error).await,
+            Some(None) => return Ok(()),
+            None => {
+                let error = fatal("54000", "the message is longer than a megabyte", "send shorter statements");
+                return last_words(&mut socket, error).await;
+            }
+        };
+        if matches!(message, PgWireFrontendMessage::Terminate(_)) {
+            return Ok(());
+        }
+        let extended = message.is_extended_query();
+        let work = process_message(
+            message,
+            &mut socket,
+            Arc::clone(&session),
+            Arc::clone(&session),
+            Arc::clone(&session),
+            Arc::clone(&nothing),
+            Arc::clone(&running),
+        );
+        let done = tokio::select! {
+            done = work => done,
+            // Dropping the work cancels the statement.
+            () = watch.gone() => return Ok(()),
+        };
+        if let Err(error) = done {
+            process_error(&mut socket, error, extended).await?;
+        }
+    }
+}
+
+async fn last_words<S>(socket: &mut S, error: PgWireError) -> io::Result<()>
+where
+    S: SinkExt<PgWireBackendMessage, Error = io::Error> + Unpin,
+{
+    let info: pgwire::error::ErrorInfo = match error {
+        PgWireError::IoError(error) => return Err(error),
+        error => error.into(),
+    };
+    socket.send(PgWireBackendMessage::ErrorResponse(info.into())).await?;
+    socket.close().await
+}
+
+/// A second handle of a socket, to see its end while the first one is busy.
+struct Watch(TcpStream);
+
+impl Watch {
+    fn of(stream: &TcpStream) -> io::Result<Self> {
+        use std::os::fd::AsFd;
+        let handle = stream.as_fd().try_clone_to_owned()?;
+        Ok(Self(TcpStream::from_std(std::net::TcpStream::from(handle))?))
+    }
+
+    /// Resolves when the client has closed its side.
+    async fn gone(&self) {
+        loop {
+            sleep(LOOK_EVERY).await;
+            match self.0.ready(Interest::READABLE | Interest::ERROR).await {
+                Ok(ready) if !ready.is_read_closed() && !ready.is_error() => {}
+                _ => return,
+            }
+        }
+    }
+}
