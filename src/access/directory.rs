@@ -86,7 +86,7 @@ impl Directory {
     }
 
     fn search<T>(&self, find: impl Fn(&Entries) -> Option<T>) -> Option<T> {
-        find(&self.fixed).or_else(|| find(&*self.file.as_ref()?.get()))
+        find(&self.fixed).or_else(|| find(&self.file.as_ref()?.get()))
     }
 
     /// Who has a token. Tokens can't be guessed, so a good one is never made to wait.

@@ -41,7 +41,12 @@ impl Password {
     pub fn read(text: &str) -> Result<Self, SecretError> {
         if text.starts_with("$argon2") {
             let wrong = |_| SecretError::new("is no argon2 hash; `polymeter access hash` makes what is expected");
-            PasswordHash::new(text).map_err(wrong)?;
+            let hash = PasswordHash::new(text).map_err(wrong)?;
+            if hash.hash.is_none() || hash.salt.is_none() {
+                return Err(SecretError::new(
+                    "is no whole argon2 hash; `polymeter access hash` makes what is expected",
+                ));
+            }
             return Ok(Self::Argon2(text.to_owned()));
         }
         if !text.starts_with("SCRAM-") {

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
@@ -68,7 +67,7 @@ fn acceptor(files: &TlsFiles, protocol: Protocol) -> Result<TlsAcceptor, SecretE
     }
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| problem(&files.key, "the TLS key", &error))?;
     // The provider is named because two are in the tree.
-    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map(|builder| builder.with_no_client_auth());
     let mut config = config

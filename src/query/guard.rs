@@ -30,15 +30,73 @@ pub fn check_text(sql: &str, most_bytes: usize) -> Result<(), QueryError> {
     if sql.len() > most_bytes {
         return Err(QueryError::Invalid(format!("the statement is longer than {most_bytes} bytes")));
     }
-    if operators(sql) > MAX_OPERATORS {
+    // Text that has no tokens has none that is deep.
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize().unwrap_or_default();
+    if operators(&tokens) > MAX_OPERATORS {
         return Err(QueryError::Invalid(format!("the statement has more than {MAX_OPERATORS} operators")));
+    }
+    if nested_calls(&tokens) > MAX_NESTED_WORK {
+        return Err(too_deep());
     }
     Ok(())
 }
 
-/// Tokens that may make the tree deeper; lists of values, however long, are flat. Text that has no tokens has none.
-fn operators(sql: &str) -> usize {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize().unwrap_or_default();
+fn too_deep() -> QueryError {
+    let why = "the statement has too many calls, cases or casts inside of each other (more than 13, or many of fewer)";
+    QueryError::Invalid(why.to_owned())
+}
+
+/// The parser tries each call in several ways, its arguments in each of them: its time doubles with each level too.
+fn nested_calls(tokens: &[Token]) -> u64 {
+    let (mut open, mut depth, mut work) = (Vec::new(), 0_u32, 0_u64);
+    let mut called = false;
+    for token in tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))) {
+        match token {
+            Token::LParen => {
+                open.push(called);
+                if called {
+                    depth += 1;
+                    work = work.saturating_add(1 << depth.min(40));
+                }
+            }
+            Token::RParen => depth -= u32::from(open.pop().unwrap_or_default()),
+            _ => {}
+        }
+        called = matches!(token, Token::Word(word) if !LISTS.contains(&word.keyword));
+    }
+    work
+}
+
+/// Words before a parenthesis that call nothing.
+const LISTS: [Keyword; 24] = [
+    Keyword::IN,
+    Keyword::FROM,
+    Keyword::SELECT,
+    Keyword::AND,
+    Keyword::OR,
+    Keyword::WHERE,
+    Keyword::NOT,
+    Keyword::AS,
+    Keyword::ON,
+    Keyword::BY,
+    Keyword::VALUES,
+    Keyword::WHEN,
+    Keyword::THEN,
+    Keyword::ELSE,
+    Keyword::JOIN,
+    Keyword::OVER,
+    Keyword::EXISTS,
+    Keyword::USING,
+    Keyword::UNION,
+    Keyword::ALL,
+    Keyword::HAVING,
+    Keyword::BETWEEN,
+    Keyword::FILTER,
+    Keyword::GROUP,
+];
+
+/// Tokens that may make the tree deeper; lists of values, however long, are flat.
+fn operators(tokens: &[Token]) -> usize {
     let flat = |token: &Token| match token {
         Token::Word(word) => word.keyword == Keyword::NoKeyword,
         Token::Comma | Token::Number(..) | Token::SingleQuotedString(_) | Token::Whitespace(_) | Token::Period => true,
@@ -57,10 +115,7 @@ pub fn check(statement: &Statement) -> Result<(), QueryError> {
     match statement {
         Statement::Statement(inner) => match inner.as_ref() {
             ast::Statement::Query(query) if tables(query) > MAX_TABLES => Err(too_many_tables()),
-            ast::Statement::Query(query) if query.visit(&mut Nesting::default()).is_break() => {
-                Err(QueryError::Invalid("the statement has too many calls, cases or casts inside of each other (more than 13, or many of fewer)"
-                        .to_owned()))
-            }
+            ast::Statement::Query(query) if query.visit(&mut Nesting::default()).is_break() => Err(too_deep()),
             ast::Statement::Query(_) | ast::Statement::ShowTables { .. } | ast::Statement::ShowColumns { .. } => Ok(()),
             other => {
                 let text = other.to_string();

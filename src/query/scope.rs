@@ -157,8 +157,9 @@ fn is_harmless(filter: &Expr) -> bool {
 mod tests {
     use std::collections::BTreeMap;
 
-    use datafusion::arrow::array::{Int64Array, RecordBatch, StringArray};
+    use datafusion::arrow::array::{Array, Int64Array, RecordBatch, StringArray};
     use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::arrow::util::pretty::pretty_format_batches;
     use datafusion::datasource::MemTable;
     use datafusion::prelude::SessionContext;
 
@@ -170,8 +171,7 @@ mod tests {
         let teams = StringArray::from(vec![Some("a"), Some("b"), None, Some("a")]);
         let secrets = StringArray::from(vec!["1", "hidden", "hidden", "2"]);
         let numbers = Int64Array::from(vec![1, 0, 0, 2]);
-        let columns: Vec<Arc<dyn datafusion::arrow::array::Array>> =
-            vec![Arc::new(teams), Arc::new(secrets), Arc::new(numbers)];
+        let columns: Vec<Arc<dyn Array>> = vec![Arc::new(teams), Arc::new(secrets), Arc::new(numbers)];
         let batch = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
         let whole = Arc::new(MemTable::try_new(schema, vec![vec![batch]]).unwrap());
         let scope = Scope::new(BTreeMap::from([("team".to_owned(), vec!["a".to_owned()])])).unwrap();
@@ -182,7 +182,7 @@ mod tests {
 
     async fn ask(sql: &str) -> Result<String, DataFusionError> {
         let batches = calls().sql(sql).await?.collect().await?;
-        Ok(datafusion::arrow::util::pretty::pretty_format_batches(&batches)?.to_string())
+        Ok(pretty_format_batches(&batches)?.to_string())
     }
 
     #[tokio::test]

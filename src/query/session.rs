@@ -342,6 +342,13 @@ fn task(statement: &Statement) -> Result<Task, QueryError> {
 fn parameter_types(plan: &LogicalPlan) -> Result<HashMap<String, Option<DataType>>, QueryError> {
     let mut types = plan.get_parameter_types().map_err(classify)?;
     let collected = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Limit(limit) = node {
+            for count in [&limit.skip, &limit.fetch].into_iter().flatten() {
+                if let Expr::Placeholder(parameter) = &**count {
+                    types.entry(parameter.id.clone()).or_default().get_or_insert(DataType::Int64);
+                }
+            }
+        }
         node.apply_expressions(|expression| {
             expression.apply(|part| {
                 if let Expr::Cast(cast) = part

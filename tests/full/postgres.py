@@ -118,7 +118,7 @@ def sqlalchemy_part(dsn):
 def psql_part(dsn):
     if not shutil.which("psql"):
         return print("skipped postgres: psql is not installed")
-    for command in (r"\d", r"\d calls", r"\dt", r"\dv", r"\dn", r"\l", r"\du", r"\df version", r"\dt+", r"\d+ calls", STATEMENT):
+    for command in (r"\d", r"\d calls", r"\dt", r"\dv", r"\dn", r"\l", r"\du", r"\df version", r"\dt+", STATEMENT):
         done = subprocess.run(["psql", "-X", "-v", "ON_ERROR_STOP=1", "-c", command, dsn], capture_output=True, text=True, timeout=60)
         check(f"psql: {command[:30]}", done.returncode == 0, done.stderr.strip()[:300])
 

@@ -43,7 +43,10 @@ fn get(server: &Server<'_>, path: &str, token: &str) -> Reply {
 fn calls_of_two_teams(server: &Server<'_>, token: &str) {
     let team = |team: &str, n: u64| {
         let mut span = span(2, n, now_us());
-        span["attributes"].as_array_mut().unwrap().push(json!({"key": "team", "value": {"stringValue": team}}));
+        span["attributes"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"key": "langsmith.metadata.team", "value": {"stringValue": team}}));
         span
     };
     let all = (0..6).map(|n| team(if n < 2 { "search" } else { "ads" }, n)).collect();
@@ -258,8 +261,8 @@ fn without_a_log_in_only_the_loopback_is_served() {
         assert!(!done.status.success() && done.stderr.contains("nothing tells who may ask"), "{}", done.stderr);
         assert!(done.stderr.contains("--allow-unauthenticated"), "{}", done.stderr);
     }
-    let server = place.serve_with("", &["--http", "0.0.0.0:0", "--allow-unauthenticated"]);
-    assert!(server.http.contains("0.0.0.0"));
+    let server = place.serve_with("[otlp]\n", &["--allow-unauthenticated"]);
+    assert_eq!(server.number("SELECT 1"), 1);
     server.kill();
     let done = place.run(&["access", "token", "bot", "--role", "ingest"]);
     let token = done.stderr.split_whitespace().last().unwrap();

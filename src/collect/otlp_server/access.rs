@@ -104,7 +104,7 @@ fn read(source: &TokenSource) -> Result<Tokens, SecretError> {
     if tokens.iter().any(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
         return Err(SecretError::new(format!("{place} holds a token with characters that no header can carry")));
     }
-    Ok(Tokens(tokens.into_iter().map(|token| token_digest(token)).collect()))
+    Ok(Tokens(tokens.into_iter().map(token_digest).collect()))
 }
 
 #[cfg(test)]

@@ -146,18 +146,45 @@ impl ast::VisitorMut for Spelling {
                 **right = cast((**right).clone(), list);
                 **left = cast((**left).clone(), text());
             }
+            // Defaults, identities, collations: what tools ask there is nowhere in this catalogue.
+            ast::Expr::Case { .. } if self.catalog => {
+                let _ = ast::VisitMut::visit(expression, &mut NoSubquery);
+            }
+            ast::Expr::CompoundIdentifier(parts)
+                if self.catalog && parts.last().is_some_and(|part| part.value == "reloptions") =>
+            {
+                *expression = null();
+            }
             // Lists made of a subquery stand in columns that tools only show.
             ast::Expr::Function(function)
                 if self.catalog
                     && matches!(function.args, ast::FunctionArguments::Subquery(_))
                     && function.name.to_string().eq_ignore_ascii_case("array") =>
             {
-                *expression = ast::Expr::Value(ast::Value::Null.with_empty_span());
+                *expression = null();
             }
             _ => {}
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Puts NULL in the place of subqueries.
+struct NoSubquery;
+
+impl ast::VisitorMut for NoSubquery {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expression: &mut ast::Expr) -> ControlFlow<()> {
+        if matches!(expression, ast::Expr::Subquery(_)) {
+            *expression = null();
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn null() -> ast::Expr {
+    ast::Expr::Value(ast::Value::Null.with_empty_span())
 }
 
 fn is_parameter(expression: &ast::Expr) -> bool {

@@ -12,9 +12,10 @@ use pgwire::api::{ClientInfo, NoopHandler, PgWireConnectionState};
 use pgwire::error::PgWireError;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use pgwire::tokio::server::{negotiate_tls, process_error, process_message};
-use tokio::io::Interest;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+use tokio_util::codec::{Encoder, Framed};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -28,6 +29,8 @@ const LOG_IN: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_secs(3_600);
 /// How often is looked whether the client of a running statement is still there.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Time to read what a client goes on to send after the end.
+const LINGER: Duration = Duration::from_secs(2);
 /// Bytes of a message at most: a statement is shorter, and parameters are few.
 const MESSAGE_BYTES: usize = 1 << 20;
 
@@ -106,16 +109,29 @@ async fn converse(
     }
 }
 
-async fn last_words<S>(socket: &mut S, error: PgWireError) -> io::Result<()>
+/// Says why a connection ends. What the client still sends is read for a moment: closing over it would take the answer back.
+async fn last_words<T, C>(socket: &mut Framed<T, C>, error: PgWireError) -> io::Result<()>
 where
-    S: SinkExt<PgWireBackendMessage, Error = io::Error> + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+    C: Encoder<PgWireBackendMessage, Error = io::Error>,
 {
     let info: pgwire::error::ErrorInfo = match error {
         PgWireError::IoError(error) => return Err(error),
         error => error.into(),
     };
     socket.send(PgWireBackendMessage::ErrorResponse(info.into())).await?;
-    socket.close().await
+    let stream = socket.get_mut();
+    stream.shutdown().await?;
+    let mut rest = vec![0; 64 << 10];
+    let until_quiet = async {
+        for _ in 0..1_000 {
+            if stream.read(&mut rest).await? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    };
+    timeout(LINGER, until_quiet).await.unwrap_or(Ok(()))
 }
 
 /// A second handle of a socket, to see its end while the first one is busy.

@@ -28,6 +28,7 @@ pub fn of_query(query: &QueryError) -> PgWireError {
     let message = query.to_string();
     let lower = message.to_lowercase();
     let code = match query {
+        QueryError::Invalid(_) if lower.contains("error parsing") => "22P02",
         QueryError::Invalid(_) if lower.contains("parser") || lower.starts_with("expected") => "42601",
         QueryError::Invalid(_) if lower.contains("table") && lower.contains("not found") => "42P01",
         QueryError::Invalid(_) if lower.contains("no field named") => "42703",
