@@ -166,6 +166,7 @@ impl NamedQueries {
             "failover",
             "gateway_savings",
             "latency_by_platform_model",
+            "live",
             "log_delivery",
             "metrics_coverage",
             "overview",

@@ -10,8 +10,10 @@
 )]
 
 mod harness;
+mod pg_client;
 mod records;
 
+mod access;
 mod api;
 mod architecture;
 mod bad_input;
@@ -34,11 +36,14 @@ mod faults;
 mod faulty_store;
 mod focus;
 mod formats;
+mod hostile;
 mod inside;
 mod live;
 mod moments;
 mod money;
+mod openapi;
 mod ops;
+mod postgres;
 mod receiver;
 mod receiver_limits;
 mod receiver_tls;
@@ -46,6 +51,8 @@ mod recompute;
 mod replicas;
 mod samples;
 mod set_aside;
+mod streams;
+mod terminal;
 mod twice;
 mod upkeep;
 mod what_if;
