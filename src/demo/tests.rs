@@ -356,3 +356,35 @@ fn fifty_thousand_calls_have_the_shares_of_their_platforms() {
     let share = |name| truth.platforms[name].calls / 500;
     assert!(share(platform::AZURE_OPENAI) > 30 && share(platform::BEDROCK) > 25, "{truth:?}");
 }
+
+#[test]
+fn the_clouds_count_what_is_logged_and_what_was_lost_on_the_way() {
+    let batches = history(20_000);
+    let end = now().plus(-10 * MINUTE_US).floor(HOUR_US);
+    let bedrock = batches.iter().flat_map(|batch| batch.counters.bedrock.values());
+    let series: Vec<Value> = bedrock.flat_map(|bytes| lines(bytes)).collect();
+    let sum = |metric: &str| -> u64 {
+        series.iter().filter(|one| one["metric"] == metric).map(|one| one["sums"][0][1].as_u64().unwrap()).sum()
+    };
+    let logged = batches
+        .iter()
+        .flat_map(|batch| lines(&batch.bedrock))
+        .filter(|row| Timestamp::parse(row["timestamp"].as_str().unwrap()).unwrap() < end);
+    assert_eq!(sum("ModelInvocationLogsS3DeliverySuccess"), u64::try_from(logged.count()).unwrap());
+    let lost = sum("ModelInvocationLogsS3DeliveryFailure");
+    let failed = sum("InvocationThrottles") + sum("InvocationClientErrors") + sum("InvocationServerErrors");
+    assert!(lost > 0, "nothing shows what control totals are for");
+    assert_eq!(sum("Invocations") + failed, sum("ModelInvocationLogsS3DeliverySuccess") + lost);
+
+    let azure = batches.iter().flat_map(|batch| lines(&batch.counters.azure));
+    let requests: u64 = azure
+        .map(|answer| answer["value"][0].clone())
+        .filter(|value| value["name"]["value"] == "AzureOpenAIRequests")
+        .map(|value| value["timeseries"][0]["data"][0]["total"].as_u64().unwrap())
+        .sum();
+    let all = total(&batches).platforms["azure.ai.openai"].calls;
+    assert!(requests <= all && requests * 20 > all * 18, "{requests} of {all}");
+
+    let torn: Vec<_> = batches.iter().map(|batch| &batch.counters.torn).filter(|torn| !torn.is_empty()).collect();
+    assert!(!torn.is_empty() && torn.iter().all(|torn| serde_json::from_slice::<Value>(torn).is_err()));
+}
