@@ -388,3 +388,40 @@ fn the_clouds_count_what_is_logged_and_what_was_lost_on_the_way() {
     let torn: Vec<_> = batches.iter().map(|batch| &batch.counters.torn).filter(|torn| !torn.is_empty()).collect();
     assert!(!torn.is_empty() && torn.iter().all(|torn| serde_json::from_slice::<Value>(torn).is_err()));
 }
+
+#[test]
+fn counters_are_read_as_counters_and_what_is_torn_is_set_aside() {
+    use crate::model::{Normalized, RecordRef};
+    use crate::sources::LogFormat;
+    use crate::sources::azure::{AzureConfig, AzureDiagnostics};
+    use crate::sources::bedrock::{BedrockConfig, BedrockLog, BedrockMetrics};
+
+    let at = RecordRef { source: "demo", object: "o", position: 0, object_time: now(), observed_at: now() };
+    let read = |format: &dyn LogFormat, bytes: &[u8]| {
+        let mut out = Vec::new();
+        bytes
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .for_each(|line| format.normalize(line, &at, &mut out));
+        out
+    };
+    let (mut metrics, mut ids) = (0, BTreeSet::new());
+    for batch in history(5_000) {
+        let counters = batch.counters;
+        let mut all = read(&AzureDiagnostics::new(AzureConfig::default()), &counters.azure);
+        for ((account, region), series) in &counters.bedrock {
+            let of = BedrockConfig { account: Some((*account).to_owned()), region: Some((*region).to_owned()) };
+            all.extend(read(&BedrockMetrics::new(of), series));
+        }
+        for one in all {
+            let Normalized::Metric(metric) = one else { panic!("no counter: {one:?}") };
+            assert!(metric.platform.is_some() && metric.account.is_some() && metric.total.is_some(), "{metric:?}");
+            assert!(ids.insert(metric.metric_id), "counted twice: {metric:?}");
+            metrics += 1;
+        }
+        for torn in read(&BedrockLog::new(BedrockConfig::default()), &counters.torn) {
+            assert!(matches!(torn, Normalized::Rejected(_)), "{torn:?}");
+        }
+    }
+    assert!(metrics > 1_000, "{metrics}");
+}

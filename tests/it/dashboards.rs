@@ -187,11 +187,16 @@ fn every_panel_variable_and_annotation_is_answered_in_both_forms() {
     let server = demo(&place);
     let mut wrong = Vec::new();
     let mut counts = [0; 2];
+    let mut known = BTreeSet::new();
     for (form, count) in ["postgres", "infinity"].into_iter().zip(&mut counts) {
         for board in dashboards(form) {
             let values = values(&board);
             for one in asked(&board) {
                 *count += 1;
+                // Variables are the same on most dashboards.
+                if !known.insert(format!("{} {} {:?}", one.target, one.span, one.shown)) {
+                    continue;
+                }
                 let found = match ask(&server, &one, &values) {
                     Ok(body) => faults(&one, &body),
                     Err(error) => vec![error],
