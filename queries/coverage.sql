@@ -3,9 +3,10 @@
 -- param from timestamp = now() - interval '24 hours'   (start, inclusive)
 -- param to timestamp = now()   (end, exclusive)
 -- param below double = 2   (only hours with a share of calls or tokens below it)
+-- filter platform, model, region
 SELECT *
 FROM coverage
-WHERE hour >= $from AND hour < $to
+WHERE hour >= $from AND hour < $to AND $filters
   AND coalesce(provider_calls, provider_input_tokens, provider_output_tokens) IS NOT NULL
   AND (coalesce(calls_share, 1) < $below OR coalesce(tokens_share, 1) < $below)
 ORDER BY least(coalesce(calls_share, 1), coalesce(tokens_share, 1)), hour DESC, platform, account, model

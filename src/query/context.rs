@@ -13,7 +13,7 @@ use super::error::classify;
 use super::ids::CompareIdsAsBytes;
 use super::postgres::{PgCatalog, PgOidTypePlanner, register_functions};
 use super::scope::Scoped;
-use super::{Asker, CATALOG, QueryError, SCHEMA, commitments, functions, views, what_if};
+use super::{Asker, CATALOG, QueryError, SCHEMA, commitments, functions, prices, views, what_if};
 use crate::columns::Row;
 use crate::finance::Terms;
 use crate::ledger::View;
@@ -111,7 +111,7 @@ impl Contexts {
             .filter(|reference| reference.schema().is_none_or(|schema| schema == SCHEMA))
             .map(|reference| reference.table().to_owned())
             .collect();
-        let known = || views::names().chain(View::TABLES).chain([commitments::TABLE]);
+        let known = || views::names().chain(View::TABLES).chain([commitments::TABLE, prices::TABLE]);
         let beside = |name: &&String| *name != Call::TABLE && known().any(|known| known == *name);
         if let Some(scope) = &asker.caller.scope
             && let Some(other) = names.iter().find(beside)
@@ -150,6 +150,10 @@ impl Contexts {
         if hourly || everything && sees_all {
             let (prices, terms) = (&self.rules.prices, &self.terms);
             commitments::register(context, prices, terms, hourly).await.map_err(classify)?;
+        }
+        let priced = names.contains(prices::TABLE);
+        if priced || everything && sees_all {
+            prices::register(context, &self.rules.prices, priced).map_err(classify)?;
         }
         if asker.postgres && needs.catalog {
             self.catalog.register(context, &self.rules, sees_all).await.map_err(classify)?;

@@ -17,6 +17,7 @@ mod limits;
 mod named;
 mod postgres;
 mod priced;
+mod prices;
 mod reconcile;
 mod registry;
 mod reports;
@@ -37,12 +38,13 @@ pub use error::QueryError;
 pub use focus::{FocusSources, focus, focus_parquet};
 use functions::functions;
 pub use limits::{Limits, RoleLimit, RoleLimits};
-pub use named::{NamedQueries, NamedQuery, Parameter};
 pub use postgres::{Kind, Statement, setting};
 pub use priced::{OtherPrices, other_prices};
 pub use reconcile::reconcile_bills;
 pub use reports::{Delivered, Known, ReportFailure, chargeback, report_rows, summed_lines, variance, what_if};
 pub use session::{Asker, Described, Engine, Page, Params};
+
+pub use crate::queries::{NamedQueries, NamedQuery, Parameter};
 
 /// Name of the only catalogue, PostgreSQL's database.
 const CATALOG: &str = "polymeter";

@@ -249,6 +249,7 @@ fn the_catalogue_lists_the_tables_and_keeps_their_numbers() {
         "metered_by_metrics_only",
         "metric_usage",
         "observations",
+        "prices",
         "provider_metrics",
         "quarantine",
     ];

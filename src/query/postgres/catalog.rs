@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 use crate::columns::Row;
 use crate::ledger::{Bills, with_day_schema};
 use crate::model::{Call, Observation, ProviderMetric, Quarantined};
-use crate::query::{CATALOG, SCHEMA, commitments, functions, views};
+use crate::query::{CATALOG, SCHEMA, commitments, functions, prices, views};
 use crate::settle::Rules;
 
 /// Name of its schema.
@@ -79,6 +79,7 @@ async fn shapes(rules: &Arc<Rules>, everything: bool) -> Result<SessionContext, 
         context.register_table(ProviderMetric::TABLE, Arc::new(metrics))?;
         context.register_table(Bills::TABLE, Arc::new(EmptyTable::new(Bills::schema())))?;
         context.register_table(commitments::TABLE, Arc::new(EmptyTable::new(commitments::schema())))?;
+        context.register_table(prices::TABLE, Arc::new(EmptyTable::new(prices::schema())))?;
         for (name, sql) in views::all() {
             let plan = context.state().create_logical_plan(sql).await?;
             context.register_table(name, Arc::new(ViewTable::new(plan, Some(sql.to_owned()))))?;
