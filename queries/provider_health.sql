@@ -3,12 +3,7 @@
 -- note: what callers cancelled is no error; provider_failures are server errors and timeouts
 -- param from timestamp = now() - interval '24 hours'   (start, inclusive)
 -- param to timestamp = now()   (end, exclusive)
--- param platform text = NULL   (only this platform)
--- param model text = NULL   (only this model)
--- param team text = NULL   (only this team)
--- param environment text = NULL   (only this environment)
--- param region text = NULL   (only this region)
--- param feature text = NULL   (only this feature)
+-- filter platform, model, region, team, environment, feature
 SELECT
   platform,
   region,
@@ -26,12 +21,6 @@ SELECT
   approx_percentile_cont(0.95) WITHIN GROUP (ORDER BY coalesce(ttft_ms, provider_ttft_ms)) FILTER (WHERE outcome = 'ok') AS ttft_p95_ms,
   max(ts) AS latest_call
 FROM calls
-WHERE ts >= $from AND ts < $to
-  AND ($platform IS NULL OR platform = $platform)
-  AND ($model IS NULL OR model = $model)
-  AND ($team IS NULL OR team = $team)
-  AND ($environment IS NULL OR environment = $environment)
-  AND ($region IS NULL OR region = $region)
-  AND ($feature IS NULL OR feature = $feature)
+WHERE ts >= $from AND ts < $to AND $filters
 GROUP BY platform, region, model
 ORDER BY calls DESC, platform, region, model

@@ -4,12 +4,7 @@
 -- param from timestamp = now() - interval '24 hours'   (start, inclusive)
 -- param to timestamp = now()   (end, exclusive)
 -- param by text = 'platform'   (platform, publisher, model, team, feature, service, environment, cost_center, region or principal)
--- param platform text = NULL   (only this platform)
--- param model text = NULL   (only this model)
--- param team text = NULL   (only this team)
--- param environment text = NULL   (only this environment)
--- param region text = NULL   (only this region)
--- param feature text = NULL   (only this feature)
+-- filter platform, model, region, team, environment, feature
 WITH parts AS (
   SELECT
     CASE $by
@@ -38,13 +33,7 @@ WITH parts AS (
     ) AS unpriced_calls,
     count(*) FILTER (WHERE cost_status = 'partial') AS partial_calls
   FROM calls
-  WHERE ts >= $from AND ts < $to
-    AND ($platform IS NULL OR platform = $platform)
-    AND ($model IS NULL OR model = $model)
-    AND ($team IS NULL OR team = $team)
-    AND ($environment IS NULL OR environment = $environment)
-    AND ($region IS NULL OR region = $region)
-    AND ($feature IS NULL OR feature = $feature)
+  WHERE ts >= $from AND ts < $to AND $filters
   GROUP BY 1, currency
 ),
 -- A call without a price has no currency: it is shown beside the money of its row, never as a row of another currency.

@@ -1,5 +1,6 @@
-//! The HTTP API: SQL, named queries, state of the sources, health and metrics.
+//! The HTTP API: SQL, named queries, state of the sources, health and metrics; and the board, a page on it.
 
+mod board;
 mod encode;
 mod error;
 mod handlers;

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
 use super::handlers::{exports, health, queries, reconcile, reports, sources, sql};
-use super::{ApiError, ApiState};
+use super::{ApiError, ApiState, board};
 
 /// Bytes of a request body.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -18,6 +18,8 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 /// The API.
 pub fn router(state: ApiState) -> Router {
     Router::new()
+        .route("/", get(board::page))
+        .route("/board/{*path}", get(board::file))
         .route("/api/v1/sql", post(sql::post_sql).get(sql::get_sql))
         .route("/api/v1/queries", get(queries::list))
         .route("/api/v1/queries/{name}", get(queries::run))
