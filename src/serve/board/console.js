@@ -28,7 +28,7 @@ function params(text, { state, range }) {
 function value(value, type) {
   if (value === null || value === undefined) return unknown("NULL");
   if (type.startsWith("Timestamp")) return time(value, { seconds: true });
-  return typeof value === "object" ? h("span", { class: "long" }, JSON.stringify(value)) : String(value);
+  return typeof value === "object" ? h("span", { class: "json", title: JSON.stringify(value) }, JSON.stringify(value)) : String(value);
 }
 
 function shown({ columns, rows, meta }) {

@@ -30,6 +30,22 @@ const COLOURS = cm.HighlightStyle.define([
   { tag: cm.tags.comment, color: "var(--muted)", fontStyle: "italic" },
 ]);
 
+/**
+ * Typing over a selection, done here: Chromium itself would keep the colours of what it removes in a style attribute, which the
+ * page's policy refuses with a message in its console.
+ */
+function replaceSelection(event, view) {
+  const { from, to, empty } = view.state.selection.main;
+  if (event.inputType !== "insertText" || !event.data || empty || view.composing) return false;
+  const insert = () => view.state.update({
+    changes: { from, to, insert: event.data }, selection: { anchor: from + event.data.length }, userEvent: "input.type", scrollIntoView: true,
+  });
+  const handled = view.state.facet(cm.EditorView.inputHandler).some((handle) => handle(view, from, to, event.data, insert));
+  if (!handled) view.dispatch(insert());
+  event.preventDefault();
+  return true;
+}
+
 /** Columns of the tables that the statement names after FROM and JOIN, of `calls` before it names any; and functions. */
 function words({ tables, functions }) {
   const calls = functions.map(({ name, detail }) => ({
@@ -49,7 +65,9 @@ function words({ tables, functions }) {
     const columns = (named.length > 0 ? [...new Set(named)] : ["calls"]).flatMap((table) =>
       (tables[table] ?? []).map(({ name, type }) => ({ label: name, type: "property", detail: type, boost: 2 })));
     const sources = Object.keys(tables).map((name) => ({ label: name, type: "class", detail: "table", boost: 1 }));
-    return { from: word ? word.from : context.pos, options: [...columns, ...sources, ...calls], validFor: /^\w*$/ };
+    // Behind FROM and JOIN there are only tables.
+    const table = /\b(?:from|join)\s+\w*$/i.test(text.slice(0, context.pos));
+    return { from: word ? word.from : context.pos, options: table ? sources : [...columns, ...sources, ...calls], validFor: /^\w*$/ };
   };
 }
 
@@ -72,6 +90,7 @@ export function editor(host, { label, hint, onRun }) {
       extensions: [
         cm.lineNumbers(), cm.highlightSpecialChars(), cm.history(), cm.drawSelection(), cm.bracketMatching(), cm.closeBrackets(),
         cm.autocompletion({ icons: false }), cm.placeholder(hint), cm.EditorView.lineWrapping,
+        cm.EditorView.domEventHandlers({ beforeinput: replaceSelection }),
         cm.keymap.of([
           { key: "Mod-Enter", run: () => { onRun(); return true; } },
           { key: "Tab", run: cm.acceptCompletion },

@@ -32,10 +32,12 @@ export function login(button, again) {
   const draw = () => { button.hidden = !isLoggedIn(); };
   button.addEventListener("click", () => { logOut(); draw(); again(); });
   watchRefusals((refused) => {
+    // Others that were asked with the same credentials are refused too.
+    if (dialog.open) return;
     fill(problem, isLoggedIn() ? `${refused.message}.` : "");
     logOut();
     draw();
-    if (!dialog.open) dialog.showModal();
+    dialog.showModal();
   });
   draw();
 }

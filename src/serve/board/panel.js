@@ -79,6 +79,9 @@ export function statement(query, given) {
   });
 }
 
+/** A text of any length as one that can be shown. */
+const brief = (text) => (text.length > 400 ? `${text.slice(0, 400)} …` : text);
+
 /** What went wrong, and what to do. */
 export function trouble(error, again) {
   const advice = {
@@ -92,7 +95,7 @@ export function trouble(error, again) {
     503: "polymeter is busy or starting. Try again in a moment.",
   }[error.status];
   return h("div", { class: "trouble", role: "alert" },
-    h("p", {}, h("strong", {}, error.message || "Something went wrong."), error.status ? ` (${error.status} ${error.code})` : ""),
+    h("p", {}, h("strong", {}, brief(error.message || "Something went wrong.")), error.status ? ` (${error.status} ${error.code})` : ""),
     advice && h("p", {}, advice), error.hint && h("p", { class: "hint" }, `Hint: ${error.hint}`),
     error.request && h("p", { class: "hint" }, `Request ${error.request}`),
     again && h("button", { type: "button", onclick: again }, "Try again"));
