@@ -95,8 +95,9 @@ try {
     const context = await browser.newContext({ viewport: { width: 1400, height: 900 }, acceptDownloads: true, ...options });
     const page = await context.newPage();
     const note = (text) => { if (!expected.some((known) => text.includes(known))) problems.push(text); };
-    // The console does not say which answer was none; the response does.
-    page.on("response", (response) => { if (response.status() >= 400) note(`${response.status()} ${response.url()} ${response.request().postData() ?? ""}`); });
+    // The console does not say which answer was none; the response does. What has no room in memory beside other questions (422) the
+    // page asks once more; a panel that has none then is in trouble, and that is looked at.
+    page.on("response", (response) => { if (response.status() >= 400 && response.status() !== 422) note(`${response.status()} ${response.url()} ${response.request().postData() ?? ""}`); });
     page.on("console", (message) => { if (["error", "warning"].includes(message.type()) && !message.text().startsWith("Failed to load resource")) note(`${message.type()}: ${message.text()}`); });
     page.on("pageerror", (error) => note(`uncaught: ${error.message}`));
     page.on("request", (request) => { if (!/^(blob:|data:)/.test(request.url()) && !request.url().startsWith(`${url}/`)) elsewhere.push(request.url()); });
@@ -145,7 +146,7 @@ try {
   const shares = (values) => values.map((value) => value / values.reduce((a, b) => a + b, 0));
   const wanted = shares(platforms.slice(0, 4).map((row) => Number(row.cost)));
   const off = Math.max(...shares(colours).map((share, at) => Math.abs(share - wanted[at])));
-  check("and as large as the money is", off < 0.05, `off by ${(100 * off).toFixed(1)} % of the area at most`);
+  check("and as large as the money is", off < 0.02, `off by ${(100 * off).toFixed(1)} % of the area at most`);
   await page.locator("#spend .numbers summary").click();
   await page.locator("#spend .numbers tbody tr").first().waitFor();
   const cells = await page.locator("#spend .numbers tbody td[data-column='0']").allInnerTexts();
@@ -171,7 +172,7 @@ try {
   await page.locator("#tabs a", { hasText: "Health" }).click();
   await settled(page);
   const health = await csv(url, "provider_health", { from, to, platform: "aws.bedrock" });
-  const found = await page.locator("#health [data-cell]").evaluateAll((cells) => cells.map((cell) => `${cell.dataset.cell} ${/(\d+) calls$/.exec(cell.getAttribute("aria-label"))[1]}`));
+  const found = await page.locator("#health [data-cell]").evaluateAll((cells) => cells.map((cell) => `${cell.dataset.cell} ${cell.dataset.calls}`));
   equal("the matrix has each place with its calls", found.sort(), health.map((row) => `${row.platform}/${row.region}/${row.model} ${row.calls}`).sort());
   const [worst] = [...health].sort((a, b) => b.calls - a.calls);
   await page.locator(`[data-cell="${worst.platform}/${worst.region}/${worst.model}"]`).click();

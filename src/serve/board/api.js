@@ -4,7 +4,8 @@ import { parseExact } from "./exact.js";
 
 const KEY = "polymeter.authorization";
 /** Questions under way at once; the server answers eight, and others ask too. */
-const AT_ONCE = 4;
+const AT_ONCE = 3;
+const AGAIN_MS = 2000;
 
 /** An answer that is none. `code` is the API's word, or `unreachable`. */
 export class Refusal extends Error {
@@ -106,8 +107,16 @@ async function table(path, options) {
 
 const address = (name, params) => `/api/v1/queries/${name}?${new URLSearchParams(params)}`;
 
-/** The answer of a named query. */
-export const named = (name, params, signal) => table(address(name, params), { signal });
+/** The answer of a named query. What had no room in memory beside other questions is asked once more when they are through. */
+export async function named(name, params, signal) {
+  try {
+    return await table(address(name, params), { signal });
+  } catch (error) {
+    if (error.code !== "too_large") throw error;
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    return table(address(name, params), { signal });
+  }
+}
 /** The answer of a named query as CSV. */
 export const namedCsv = async (name, params) => (await request(address(name, { ...params, format: "csv" }))).blob();
 /** The answer of a statement. */
@@ -119,9 +128,9 @@ export const sqlCsv = async (text, params, signal) =>
 export const sources = async (signal) => (await (await request("/api/v1/sources", { signal })).json()).sources;
 
 let catalogue = null;
-/** The named queries by name: what they answer, their parameters, their statements. Asked for once. */
-export function queries(signal) {
-  catalogue ??= request("/api/v1/queries", { signal })
+/** The named queries by name: what they answer, their parameters, their statements. Asked for once, for all who want it. */
+export function queries() {
+  catalogue ??= request("/api/v1/queries")
     .then((answer) => answer.json())
     .then((answer) => new Map(answer.queries.map((query) => [query.name, query])));
   catalogue.catch(() => { catalogue = null; });

@@ -9,6 +9,7 @@ import { ago, brief, text } from "./time.js";
 /** Keeps `host` up to date. Returns what draws it again. */
 export function freshness(host) {
   let complete = null;
+  let shown = null;
   const draw = () => {
     if (complete === null) return fill(host);
     const sources = Object.entries(complete);
@@ -22,6 +23,9 @@ export function freshness(host) {
       silent > 0 && oldest !== undefined && `${silent} silent`,
     ].filter(Boolean);
     const each = sources.map(([name, to]) => `${name}: ${to === null ? "nothing yet" : `${text(to, { utc: true, seconds: true })} UTC, ${ago(Date.now() - Date.parse(to))} ago`}`);
+    // Told only when it changes: it is read aloud.
+    if (shown === words.join() + each.join()) return host;
+    shown = words.join() + each.join();
     return fill(host, h("a", { class: `chip ${late.length > 0 || silent > 0 ? "watch" : "good"}`, href: href({ tab: "sources" }), title: each.join("\n") },
       late.length > 0 || silent > 0 ? "▲ " : "", words.join(", ")));
   };

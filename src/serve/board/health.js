@@ -47,14 +47,16 @@ function matrix(rows, metric) {
     const few = row.calls < FEW && metric !== "calls";
     const found = few ? "few" : level(row, rows.filter((other) => other.model === model));
     const where = `${model ?? "no model"} on ${place.platform ?? "no platform"}, ${place.region ?? "no region"}`;
-    return h("td", { class: found }, h("button", {
-      type: "button", "aria-label": `${where}: failed ${textOf(percent(row.error_rate))}, throttled ${textOf(percent(row.throttle_rate))}, p95 ${textOf(milliseconds(row.p95_ms))}, ${row.calls} calls`,
-      "data-cell": `${row.platform}/${row.region ?? ""}/${row.model}`, onclick: () => fill(said, detail(row)),
-    }, h("span", { class: "main" }, MARK[found] && h("span", { class: "mark", "aria-hidden": "true" }, MARK[found]), show(row)),
-    h("span", { class: "under" }, metric === "calls" ? [percent(row.error_rate), " failed"] : [compact(row.calls), few ? " calls, too few" : " calls"])));
+    const button = h("button", {
+      type: "button", "data-cell": `${row.platform}/${row.region ?? ""}/${row.model}`, "data-calls": row.calls, onclick: () => fill(said, detail(row)),
+    }, h("span", { class: "main" }, MARK[found] && h("span", { class: "mark", "aria-hidden": "true" }, MARK[found]), show(row)), " ",
+    h("span", { class: "under" }, metric === "calls" ? [percent(row.error_rate), " failed"] : [compact(row.calls), few ? " calls, too few" : " calls"]));
+    // What is seen, and then what the place in the table says.
+    button.setAttribute("aria-label", `${button.textContent.replace(/^[▲■]/, "")}: ${where}${found === "bad" || found === "watch" ? `, ${found}` : ""}`);
+    return h("td", { class: found }, button);
   };
   return [
-    h("div", { class: "beside" }, h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Health of each model by platform and region" },
+    h("div", { class: "beside" }, h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Health of each model by platform and region" },
       h("table", { class: "matrix" },
         h("thead", {},
           h("tr", {}, h("th", { rowspan: "2", scope: "col" }, "Model"), platforms.map((platform) => h("th", { scope: "colgroup", colspan: String(places.filter((place) => place.platform === platform).length) }, nameOf(platform, "platform")))),
@@ -63,8 +65,6 @@ function matrix(rows, metric) {
     h("p", { class: "key" }, h("span", { class: "chip good" }, "well"), h("span", { class: "chip watch" }, "▲ watch"), h("span", { class: "chip bad" }, "■ bad"), h("span", { class: "hint" }, `${METRICS[metric].title}: ${METRICS[metric].legend}. Fewer than ${FEW} calls have no colour.`)),
   ];
 }
-
-const textOf = (value) => (typeof value === "string" ? value : value.getAttribute("aria-label") ?? value.textContent);
 
 function detail(row) {
   const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));

@@ -77,8 +77,9 @@ onChange(draw);
 // Links within the page are states: they are moved to, not loaded.
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.('a[href^="#"]');
-  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || link.hash === "#panels") return;
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
+  if (link.classList.contains("skip")) return void $("panels").focus();
   history.pushState(null, "", link.getAttribute("href"));
   draw();
 });
@@ -95,7 +96,9 @@ $("zone").addEventListener("click", () => {
 // A range that ends now goes on by itself, as long as somebody looks.
 setInterval(() => {
   const { range, tab } = current();
-  if ($("live").checked && range && tab !== "sql" && document.visibilityState === "visible") draw();
+  // Not under the eyes of who reads a part that would be made anew.
+  const reading = document.querySelector(".numbers[open], .detail, .canvas:hover, .custom[open], dialog[open]");
+  if ($("live").checked && range && tab !== "sql" && !reading && document.visibilityState === "visible") draw();
 }, REFRESH_MS);
 
 login($("logout"), draw);

@@ -5,8 +5,8 @@ import { fill, h, save } from "./dom.js";
 import { change, FILTERS } from "./state.js";
 
 /** What the parts of a page need to ask: range, state, and a signal that ends what is no longer wanted. */
-export async function parameters(name, { state, range, signal }, more = {}) {
-  const query = (await queries(signal)).get(name);
+export async function parameters(name, { state, range }, more = {}) {
+  const query = (await queries()).get(name);
   const given = { from: range.from, to: range.to, bucket: range.bucket, ...more };
   for (const filter of FILTERS) if (state[filter]) given[filter] = state[filter];
   const known = new Set((query?.params ?? []).map((param) => param.name));

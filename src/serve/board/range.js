@@ -53,7 +53,7 @@ export function rangePicker(host) {
       return change({ range: "", from: start.toISOString(), to: end.toISOString() });
     },
   }, h("label", {}, "From", from), h("label", {}, "To", to), zone, problem, h("button", { class: "primary" }, "Show"));
-  const shown = h("summary", { "aria-label": "Choose start and end" });
+  const shown = h("summary", { title: "Choose start and end" });
   const custom = h("details", { class: "menu custom" }, shown, form);
   document.addEventListener("click", (event) => { if (!custom.contains(event.target)) custom.open = false; });
   custom.addEventListener("keydown", (event) => {

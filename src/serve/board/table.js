@@ -21,7 +21,7 @@ export function table(columns, rows, { label, total = null, most = 500 } = {}) {
   const more = rows.length > most && h("button", {
     type: "button", class: "quiet", onclick: () => { body.append(...rows.slice(most).map(line)); more.remove(); },
   }, `Show all ${rows.length} rows`);
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
+  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": label },
     h("table", {},
       h("thead", {}, h("tr", {}, columns.map((column) => h("th", { class: kind(column), scope: "col", title: column.note }, column.title ?? column.name)))),
       body,
