@@ -120,6 +120,12 @@ try {
   equal("calls are those of the API", (await tile("Calls")).replaceAll(",", ""), overview.calls);
   equal("money is the API's to the last digit", units((await tile("Cost")).replace("$", "").replaceAll(",", "")), units(overview.cost));
   equal("the sum over the buckets is the same money", units(await exact(page)), units(overview.cost));
+  // By model, those without a price have no row of money: they are told all the same.
+  await page.locator("#spend .segments button", { hasText: "Model" }).click();
+  await settled(page);
+  equal("calls without a price are told however it is cut", [await page.getAttribute("#spend .warn", "data-unpriced"), units(await exact(page))], [overview.unpriced_calls, units(overview.cost)]);
+  await page.locator("#spend .segments button", { hasText: "Platform" }).click();
+  await settled(page);
   check("completeness is told", /complete to/.test(await page.locator("#freshness").innerText()), await page.locator("#freshness").innerText());
 
   // The chart

@@ -94,7 +94,9 @@ export function trouble(error, again) {
     500: "The log of polymeter says why.",
     503: "polymeter is busy or starting. Try again in a moment.",
   }[error.status];
-  return h("div", { class: "trouble", role: "alert" },
+  // Not a fault: it is for others.
+  if (error.status === 403) again = null;
+  return h("div", { class: error.status === 403 ? "trouble calm" : "trouble", role: "alert" },
     h("p", {}, h("strong", {}, brief(error.message || "Something went wrong.")), error.status ? ` (${error.status} ${error.code})` : ""),
     advice && h("p", {}, advice), error.hint && h("p", { class: "hint" }, `Hint: ${error.hint}`),
     error.request && h("p", { class: "hint" }, `Request ${error.request}`),

@@ -35,7 +35,7 @@ function grouped(rows, key) {
 }
 
 /** One chart for each currency: amounts of different ones are never added. */
-function spendChart(rows, currency, { range, state }) {
+function spendChart(rows, currency, unpriced, { range, state }) {
   const starts = bucketStarts(range);
   const at = new Map(starts.map((start, index) => [start, index]));
   const all = [...grouped(rows, (row) => row.name)].map(([name, rows]) => ({ names: [name], rows, size: Number(sum(rows.map((row) => row.cost)) ?? 0) }));
@@ -57,10 +57,9 @@ function spendChart(rows, currency, { range, state }) {
     };
   });
   const total = sum(rows.map((row) => row.cost));
-  const unpriced = sum(rows.map((row) => row.unpriced_calls));
-  return h("div", { "data-currency": currency ?? "" },
+  return h("div", { class: "money-chart", "data-currency": currency ?? "" },
     h("p", { class: "figure" }, h("span", { class: "total", "data-exact": total ?? "" }, amount(total, currency)),
-      Number(unpriced) > 0 && h("span", { class: "warn" }, count(unpriced), " calls have no price and are not in it")),
+      Number(unpriced) > 0 && h("span", { class: "warn", "data-unpriced": unpriced }, count(unpriced), " calls have no price and are not in it")),
     chart({ label: `Spend by ${state.by}${currency ? ` in ${currency}` : ""}`, starts, range, series, stacked: true, axis: (value) => `${currency === "USD" ? "$" : ""}${round(value)}` }));
 }
 
@@ -76,7 +75,8 @@ export function spendOverTime(wide = 12) {
       const currencies = grouped(rows, (row) => row.currency);
       // Calls without any price have no currency: they have a chart only where nothing else has one.
       if (currencies.size > 1) currencies.delete(null);
-      const charts = [...currencies].map(([currency, rows]) => spendChart(rows, currency, context));
+      const unpriced = sum(rows.map((row) => row.unpriced_calls));
+      const charts = [...currencies].map(([currency, rows], at) => spendChart(rows, currency, at === 0 ? unpriced : null, context));
       return [cut(meta), ...charts];
     },
   });
