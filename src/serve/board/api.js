@@ -24,12 +24,20 @@ export const watchAnswers = (listener) => onAnswer.add(listener);
 export const watchRefusals = (listener) => onRefused.add(listener);
 
 export const isLoggedIn = () => sessionStorage.getItem(KEY) !== null;
-export const logOut = () => sessionStorage.removeItem(KEY);
-export const logInWithToken = (token) => sessionStorage.setItem(KEY, `Bearer ${token}`);
+export const logOut = () => keep(null);
+export const logInWithToken = (token) => keep(`Bearer ${token}`);
 export function logInWithPassword(name, password) {
   const bytes = new TextEncoder().encode(`${name}:${password}`);
-  sessionStorage.setItem(KEY, `Basic ${btoa(String.fromCharCode(...bytes))}`);
+  keep(`Basic ${btoa(String.fromCharCode(...bytes))}`);
 }
+function keep(authorization) {
+  if (authorization === null) sessionStorage.removeItem(KEY);
+  else sessionStorage.setItem(KEY, authorization);
+  catalogue = null;
+}
+
+/** The named queries, once they were asked for with the present credentials. */
+let catalogue = null;
 
 let underWay = 0;
 const waiting = [];
@@ -76,20 +84,21 @@ export async function request(path, { signal, body } = {}) {
         hint: "is it running, and is this network still the one it listens on?",
       });
     }
-    if (!answer.ok) throw await refusal(answer);
+    // Who has logged in meanwhile is not asked again for what was asked before.
+    if (!answer.ok) throw await refusal(answer, authorization === sessionStorage.getItem(KEY));
     return answer;
   } finally {
     done();
   }
 }
 
-async function refusal(answer) {
+async function refusal(answer, present) {
   const told = await answer.json().then((body) => body.error, () => null);
   const error = told ?? { code: "unreadable", message: `the answer was ${answer.status} ${answer.statusText}`, hint: null };
   const found = new Refusal(answer.status, error, {
     retryAfter: answer.headers.get("retry-after"), request: answer.headers.get("x-request-id"),
   });
-  if (answer.status === 401) for (const listener of onRefused) listener(found);
+  if (answer.status === 401 && present) for (const listener of onRefused) listener(found);
   return found;
 }
 
@@ -127,12 +136,12 @@ export const sqlCsv = async (text, params, signal) =>
 /** State of the sources. */
 export const sources = async (signal) => (await (await request("/api/v1/sources", { signal })).json()).sources;
 
-let catalogue = null;
 /** The named queries by name: what they answer, their parameters, their statements. Asked for once, for all who want it. */
 export function queries() {
   catalogue ??= request("/api/v1/queries")
     .then((answer) => answer.json())
     .then((answer) => new Map(answer.queries.map((query) => [query.name, query])));
-  catalogue.catch(() => { catalogue = null; });
-  return catalogue;
+  const asked = catalogue;
+  asked.catch(() => { if (catalogue === asked) catalogue = null; });
+  return asked;
 }
