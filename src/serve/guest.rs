@@ -140,7 +140,9 @@ pub struct Code(pub &'static str);
 /// What a path needs; `None` for what everybody may ask, whoever it is.
 fn needs(path: &str) -> Option<Right> {
     match path {
-        "/healthz" | "/readyz" => None,
+        // The page holds no data.
+        "/" | "/healthz" | "/readyz" => None,
+        path if path.starts_with("/board/") => None,
         "/api/v1/periods" => Some(Right::Bill),
         path if path.starts_with("/api/v1/reports/") || path.starts_with("/api/v1/exports/") => Some(Right::Bill),
         _ => Some(Right::Ask),
@@ -284,6 +286,7 @@ mod tests {
     fn every_path_but_the_probes_needs_a_right() {
         assert_eq!(needs("/healthz"), None);
         assert_eq!(needs("/readyz"), None);
+        assert_eq!((needs("/"), needs("/board/main.js")), (None, None));
         assert_eq!(needs("/metrics"), Some(Right::Ask));
         assert_eq!(needs("/api/v1/sql"), Some(Right::Ask));
         assert_eq!(needs("/api/v1/reports/chargeback"), Some(Right::Bill));

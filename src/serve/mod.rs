@@ -1,6 +1,7 @@
-//! What tools and people ask: the HTTP API (SQL, named queries, reports, state of the sources, health and metrics) and the
-//! PostgreSQL wire. Both ask the same engine over the same view, as the same callers.
+//! What tools and people ask: the HTTP API (SQL, named queries, reports, state of the sources, health and metrics), the board,
+//! which is a page on it, and the PostgreSQL wire. All ask the same engine over the same view, as the same callers.
 
+mod board;
 mod encode;
 mod error;
 mod guest;

@@ -15,7 +15,7 @@ use super::guest::{Peer, let_in};
 use super::handlers::{exports, health, openapi, queries, reconcile, reports, sources, sql};
 use super::listen::Connections;
 use super::shrink::shrink;
-use super::{ApiError, ApiState};
+use super::{ApiError, ApiState, board};
 use crate::access::Tls;
 
 /// Bytes of a request body.
@@ -24,6 +24,8 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 /// The API.
 pub fn router(state: ApiState) -> Router {
     Router::new()
+        .route("/", get(board::page))
+        .route("/board/{*path}", get(board::file))
         .route("/api/v1/sql", post(sql::post_sql).get(sql::get_sql))
         .route("/api/v1/queries", get(queries::list))
         .route("/api/v1/queries/{name}", get(queries::run))

@@ -19,6 +19,7 @@ mod architecture;
 mod bad_input;
 mod bad_prices;
 mod bills;
+mod board;
 mod budgets;
 mod canary;
 mod capacity;

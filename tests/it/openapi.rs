@@ -12,7 +12,9 @@ const ROUTER: &str = include_str!("../../src/serve/router.rs");
 /// Paths and methods of the router's own text.
 fn routes() -> BTreeSet<(String, String)> {
     let mut routes = BTreeSet::new();
-    for line in ROUTER.lines().filter_map(|line| line.trim().strip_prefix(".route(\"")) {
+    // The board is a page.
+    let board = |line: &&str| line.starts_with("/\"") || line.starts_with("/board/");
+    for line in ROUTER.lines().filter_map(|line| line.trim().strip_prefix(".route(\"")).filter(|line| !board(line)) {
         let (path, methods) = line.split_once('"').expect("a path");
         for method in ["get", "post", "put", "delete", "patch"] {
             if methods.contains(&format!("{method}(")) {
