@@ -4,11 +4,13 @@ import asyncio
 import datetime
 import decimal
 import json
+import os
 import pathlib
 import shutil
 import subprocess
 
 from harness import ENV, Polymeter, check, folder, polymeter
+from panels import expanded, panels
 
 HERE = pathlib.Path(__file__).parent
 
@@ -108,6 +110,11 @@ def sqlalchemy_part(dsn):
     columns = {column["name"]: column["type"] for column in inspector.get_columns("calls")}
     good = isinstance(columns["ts"], sa.TIMESTAMP) and isinstance(columns["cost"], sa.Numeric) and isinstance(columns["input_tokens"], sa.BigInteger)
     check("SQLAlchemy: columns", good, columns)
+    keys = (inspector.get_pk_constraint("calls")["constrained_columns"], inspector.get_indexes("calls"), inspector.get_foreign_keys("calls"))
+    check("SQLAlchemy: there are no keys and no indexes", keys == ([], [], []), keys)
+    whole = sa.MetaData()
+    whole.reflect(engine, views=True)
+    check("SQLAlchemy: reflects everything", {"calls", "coverage"} <= set(whole.tables), sorted(whole.tables))
     calls = sa.Table("calls", sa.MetaData(), autoload_with=engine)
     with engine.connect() as connection:
         query = sa.select(calls.c.platform, sa.func.sum(calls.c.cost)).where(calls.c.input_tokens > 100).group_by(calls.c.platform)
@@ -118,7 +125,7 @@ def sqlalchemy_part(dsn):
 def psql_part(dsn):
     if not shutil.which("psql"):
         return print("skipped postgres: psql is not installed")
-    for command in (r"\d", r"\d calls", r"\dt", r"\dv", r"\dn", r"\l", r"\du", r"\df version", r"\dt+", STATEMENT):
+    for command in (r"\d", r"\d calls", r"\dt", r"\dv", r"\dn", r"\l", r"\du", r"\df version", r"\dt+", r"\d+ calls", r"\d+", r"\dn+", r"\di", STATEMENT):
         done = subprocess.run(["psql", "-X", "-v", "ON_ERROR_STOP=1", "-c", command, dsn], capture_output=True, text=True, timeout=60)
         check(f"psql: {command[:30]}", done.returncode == 0, done.stderr.strip()[:300])
 
@@ -149,6 +156,55 @@ const { Client, Pool } = require('pg');
         check("node-postgres: named statements", (two[0]["n"], three[0]["n"], many, code) == ("10", "5", 20, "25006"), (two, three, code))
 
 
+def dashboards_part(dsn):
+    """What Grafana asks, with each driver."""
+    start = datetime.datetime(2026, 10, 1, tzinfo=datetime.timezone.utc)
+    asked = sorted({expanded(text, start, start + datetime.timedelta(days=1)) for _, _, text in panels("postgres")})
+    check("dashboards: there are panels", len(asked) > 30, len(asked))
+
+    def psycopg_all():
+        import psycopg
+
+        with psycopg.connect(dsn) as connection:
+            for sql in asked:
+                connection.execute(sql).fetchall()
+
+    async def asyncpg_all():
+        import asyncpg
+
+        connection = await asyncpg.connect(dsn)
+        for sql in asked:
+            await connection.fetch(sql)
+        await connection.close()
+
+    def run(command, **more):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, **more)
+        if done.returncode:
+            raise RuntimeError(done.stderr.strip()[:600])
+
+    node = """
+const { Client } = require('pg');
+(async () => {
+  const client = new Client({ connectionString: process.argv[1] });
+  await client.connect();
+  for (const sql of JSON.parse(require('fs').readFileSync(0))) await client.query(sql);
+  await client.end();
+})().catch((error) => { console.error(error); process.exit(1); });
+"""
+    ways = {"psycopg": psycopg_all, "asyncpg": lambda: asyncio.run(asyncpg_all())}
+    if shutil.which("psql"):
+        ways["psql"] = lambda: run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", dsn], input=";\n".join(asked) + ";\n")
+    if shutil.which("node") and (ENV / "npm/node_modules/pg").is_dir():
+        env = {**os.environ, "NODE_PATH": str(ENV / "npm/node_modules")}
+        ways["node-postgres"] = lambda: run(["node", "-e", node, dsn], input=json.dumps(asked), env=env)
+    for name, way in ways.items():
+        try:
+            way()
+            check(f"dashboards: every panel's statement by {name}", True, f"{len(asked)} statements")
+        except Exception as error:
+            check(f"dashboards: every panel's statement by {name}", False, f"{type(error).__name__}: {error}"[:800])
+
+
 def jdbc_part(address):
     jar = next(iter(sorted((ENV / "jdbc").glob("postgresql-*.jar"))), None)
     if not (jar and shutil.which("java")):
@@ -164,7 +220,7 @@ def main():
         polymeter("import", "bedrock", log, "--data", data)
         with Polymeter(data, work) as meter:
             dsn = f"postgresql://tester@{meter.pg}/polymeter"
-            parts = [psql_part, psycopg_part, lambda dsn: asyncio.run(asyncpg_part(dsn)), sqlalchemy_part, node_part]
+            parts = [psql_part, psycopg_part, lambda dsn: asyncio.run(asyncpg_part(dsn)), sqlalchemy_part, node_part, dashboards_part]
             for part in [*parts, lambda _: jdbc_part(meter.pg)]:
                 try:
                     part(dsn)

@@ -157,6 +157,11 @@ impl ast::VisitorMut for Spelling {
             {
                 *expression = null();
             }
+            ast::Expr::Function(function) if self.catalog && of_no_list(function).is_some() => {
+                if let Some(nothing) = of_no_list(function) {
+                    *expression = nothing;
+                }
+            }
             // Lists made of a subquery stand in columns that tools only show.
             ast::Expr::Function(function)
                 if self.catalog
@@ -185,8 +190,29 @@ impl ast::VisitorMut for NoSubquery {
     }
 }
 
+/// NULL with a type: without one it can't be joined to a text.
 fn null() -> ast::Expr {
-    ast::Expr::Value(ast::Value::Null.with_empty_span())
+    cast(ast::Expr::Value(ast::Value::Null.with_empty_span()), ast::DataType::Text)
+}
+
+/// Columns of indexes and constraints, of which there are none: what tools make of their lists is empty.
+const LISTS: [&str; 6] = ["indkey", "indclass", "indoption", "indcollation", "conkey", "confkey"];
+
+/// What stands in the place of a function over lists that this catalogue does not have.
+fn of_no_list(function: &ast::Function) -> Option<ast::Expr> {
+    let name = function.name.0.last()?.to_string().to_lowercase();
+    let first = match &function.args {
+        ast::FunctionArguments::List(list) => list.args.first().map(ToString::to_string).unwrap_or_default(),
+        _ => return None,
+    };
+    let column = first.rsplit('.').next().unwrap_or_default();
+    let number = || cast(ast::Expr::Value(ast::Value::Null.with_empty_span()), ast::DataType::Int(None));
+    match name.as_str() {
+        "unnest" | "generate_subscripts" if LISTS.contains(&column) => Some(number()),
+        "pg_get_indexdef" => Some(null()),
+        "array_to_string" if column.ends_with("acl") => Some(null()),
+        _ => None,
+    }
 }
 
 fn is_parameter(expression: &ast::Expr) -> bool {
