@@ -3,7 +3,7 @@
 -- note: verdict `us`: most failures are refused requests, or other platforms fail as well; `quota`: throttled, and only this model; `them`: what else was called then was well; `unclear`: nothing else was called
 -- param from timestamp = now() - interval '24 hours'   (start, inclusive)
 -- param to timestamp = now()   (end, exclusive)
--- param bucket interval = interval '5 minutes'
+-- param step interval = interval '5 minutes'   (calls are counted by)
 -- param bar double = 0.2   (share of failed calls from which on it is a burst)
 -- param least bigint = 5   (failed calls of a burst, at least)
 -- filter platform, model, region
@@ -16,7 +16,7 @@ WITH chains AS (
 ),
 told AS (
   SELECT
-    date_bin($bucket, ts) AS bucket,
+    date_bin(CAST($step AS INTERVAL), ts) AS bucket,
     coalesce(platform, '') AS platform,
     coalesce(region, '') AS region,
     coalesce(model, '') AS model,
@@ -32,12 +32,12 @@ told AS (
   WHERE ts >= $from AND ts < $to
   GROUP BY 1, 2, 3, 4
 ),
--- Buckets that fail, and those up to two buckets behind one, are one burst.
+-- Steps that fail, and those up to two steps behind one, are one burst.
 failing AS (
   SELECT
     bucket, platform, region, model,
     CASE
-      WHEN bucket <= lag(bucket) OVER (PARTITION BY platform, region, model ORDER BY bucket) + $bucket + $bucket + $bucket THEN 0
+      WHEN bucket <= lag(bucket) OVER (PARTITION BY platform, region, model ORDER BY bucket) + CAST($step AS INTERVAL) + CAST($step AS INTERVAL) + CAST($step AS INTERVAL) THEN 0
       ELSE 1
     END AS begins
   FROM told
@@ -50,7 +50,7 @@ numbered AS (
   FROM failing
 ),
 bursts AS (
-  SELECT platform, region, model, min(bucket) AS started, max(bucket) + $bucket AS ended
+  SELECT platform, region, model, min(bucket) AS started, max(bucket) + CAST($step AS INTERVAL) AS ended
   FROM numbered
   GROUP BY platform, region, model, burst
 ),
@@ -111,7 +111,7 @@ judged AS (
   SELECT
     started,
     ended,
-    ended + $bucket >= $to AS goes_on,
+    ended + CAST($step AS INTERVAL) >= $to AS goes_on,
     nullif(platform, '') AS platform,
     nullif(model, '') AS model,
     nullif(region, '') AS region,
