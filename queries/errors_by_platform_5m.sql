@@ -3,6 +3,7 @@
 -- param from timestamp = now() - interval '24 hours'   (start, inclusive)
 -- param to timestamp = now()   (end, exclusive)
 -- param bucket interval = interval '5 minutes'
+-- filter platform, model, region, team, environment, feature
 SELECT
   date_bin($bucket, ts) AS bucket,
   platform,
@@ -16,6 +17,6 @@ SELECT
   count(*) FILTER (WHERE outcome = 'throttled')
     / nullif(cast(count(*) FILTER (WHERE outcome <> 'unknown') AS DOUBLE), 0) AS throttle_rate
 FROM calls
-WHERE ts >= $from AND ts < $to
+WHERE ts >= $from AND ts < $to AND $filters
 GROUP BY 1, platform, region
 ORDER BY 1, platform, region

@@ -3,6 +3,7 @@
 -- param from timestamp = now() - interval '24 hours'   (start, inclusive)
 -- param to timestamp = now()   (end, exclusive)
 -- param bucket interval = interval '1 hour'
+-- filter team, environment, feature
 WITH chains AS (
   SELECT
     chain_id,
@@ -18,7 +19,7 @@ WITH chains AS (
     min(currency) AS currency,
     max(currency) AS other_currency
   FROM calls
-  WHERE ts >= $from AND ts < $to AND chain_id IS NOT NULL
+  WHERE ts >= $from AND ts < $to AND $filters AND chain_id IS NOT NULL
   GROUP BY chain_id
   HAVING count(*) > 1
 )

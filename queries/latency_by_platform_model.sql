@@ -2,6 +2,7 @@
 -- unit: milliseconds, approximate percentiles (t-digest); times are UTC; NULL means that no witness measured it; ttft is the time to the first token of streamed calls
 -- param from timestamp = now() - interval '24 hours'   (start, inclusive)
 -- param to timestamp = now()   (end, exclusive)
+-- filter platform, model, region, team, environment, feature
 SELECT
   platform,
   model,
@@ -19,6 +20,6 @@ SELECT
   approx_percentile_cont(0.95) WITHIN GROUP (ORDER BY provider_ttft_ms) FILTER (WHERE outcome = 'ok') AS provider_ttft_p95_ms,
   approx_percentile_cont(0.99) WITHIN GROUP (ORDER BY provider_ttft_ms) FILTER (WHERE outcome = 'ok') AS provider_ttft_p99_ms
 FROM calls
-WHERE ts >= $from AND ts < $to
+WHERE ts >= $from AND ts < $to AND $filters
 GROUP BY platform, model
 ORDER BY calls DESC, platform, model

@@ -3,6 +3,7 @@
 -- note: unpriced_calls and partial_calls lack a price for all or some of their tokens: the cost is that of the others
 -- param from timestamp = now() - interval '24 hours'   (start, inclusive)
 -- param to timestamp = now()   (end, exclusive)
+-- filter platform, model, region, team, environment, feature
 SELECT
   count(*) AS calls,
   count(DISTINCT platform) AS platforms,
@@ -28,4 +29,4 @@ SELECT
   count(*) FILTER (WHERE conflict) AS calls_in_conflict,
   max(ts) AS latest_call
 FROM calls
-WHERE ts >= $from AND ts < $to
+WHERE ts >= $from AND ts < $to AND $filters

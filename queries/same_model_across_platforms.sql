@@ -3,6 +3,7 @@
 -- note: only models with a known canonical name; unpriced_calls are in no price
 -- param from timestamp = now() - interval '7 days'   (start, inclusive)
 -- param to timestamp = now()   (end, exclusive)
+-- filter platform, model, region, team, environment, feature
 SELECT
   model,
   platform,
@@ -27,6 +28,6 @@ SELECT
   count(*) FILTER (WHERE outcome NOT IN ('ok', 'cancelled', 'unknown'))
     / nullif(cast(count(*) FILTER (WHERE outcome <> 'unknown') AS DOUBLE), 0) AS error_rate
 FROM calls
-WHERE ts >= $from AND ts < $to AND model IS NOT NULL
+WHERE ts >= $from AND ts < $to AND $filters AND model IS NOT NULL
 GROUP BY model, platform
 ORDER BY model, calls DESC

@@ -3,6 +3,7 @@
 -- note: unpriced_calls lack a price and are in no sum; partial_calls are in the sums with a part of their tokens; failed calls without tokens count as neither
 -- param from timestamp = date_trunc('day', now()) - interval '30 days'   (start, inclusive)
 -- param to timestamp = now()   (end, exclusive)
+-- filter platform, model, region, team, environment, feature
 WITH parts AS (
   SELECT
     day,
@@ -20,7 +21,7 @@ WITH parts AS (
     ) AS unpriced_calls,
     count(*) FILTER (WHERE cost_status = 'partial') AS partial_calls
   FROM calls
-  WHERE ts >= $from AND ts < $to
+  WHERE ts >= $from AND ts < $to AND $filters
   GROUP BY day, feature, team, currency
 ),
 -- A call without a price has no currency: it is shown beside the money of its row, never as a row of another currency.

@@ -3,6 +3,7 @@
 -- param from timestamp = now() - interval '24 hours'   (start, inclusive)
 -- param to timestamp = now()   (end, exclusive)
 -- param bucket interval = interval '1 hour'
+-- filter platform, model, region, team, environment, feature
 SELECT
   date_bin($bucket, ts) AS bucket,
   platform,
@@ -14,6 +15,6 @@ SELECT
   sum(reasoning_tokens) AS reasoning_tokens,
   count(*) FILTER (WHERE usage_status = 'missing' AND outcome = 'ok') AS calls_without_usage
 FROM calls
-WHERE ts >= $from AND ts < $to
+WHERE ts >= $from AND ts < $to AND $filters
 GROUP BY 1, platform
 ORDER BY 1, platform

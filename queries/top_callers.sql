@@ -3,6 +3,7 @@
 -- note: unpriced_calls are in no sum
 -- param from timestamp = now() - interval '24 hours'   (start, inclusive)
 -- param to timestamp = now()   (end, exclusive)
+-- filter platform, model, region, team, environment, feature
 WITH parts AS (
   SELECT
     principal,
@@ -19,7 +20,7 @@ WITH parts AS (
     ) AS unpriced_calls,
     max(ts) AS last_seen
   FROM calls
-  WHERE ts >= $from AND ts < $to
+  WHERE ts >= $from AND ts < $to AND $filters
   GROUP BY principal, team, currency
 ),
 named AS (

@@ -2,6 +2,7 @@
 -- unit: calls and tokens; times are UTC; NULL tokens mean that no record says; `reason` is what has to be mended
 -- param from timestamp = now() - interval '7 days'   (start, inclusive)
 -- param to timestamp = now()   (end, exclusive)
+-- filter platform, model, region, team, environment, feature
 SELECT
   platform,
   coalesce(response_model, request_model, deployment) AS model_as_written,
@@ -23,7 +24,7 @@ SELECT
   min(ts) AS first_seen,
   max(ts) AS last_seen
 FROM calls
-WHERE ts >= $from AND ts < $to
+WHERE ts >= $from AND ts < $to AND $filters
   AND cost_status IN ('unpriced', 'partial')
   AND NOT (usage_status = 'missing' AND outcome IN ('throttled', 'client_error', 'server_error'))
 GROUP BY 1, 2, 3, 4, 5, 6

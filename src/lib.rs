@@ -1,13 +1,15 @@
 //! polymeter meters LLM calls across clouds: every call counted once, priced exactly, never lost.
 //!
 //! Layers, imports go down only (`tests/it/architecture.rs` checks it):
-//! `model` < `clock, telemetry, store, sheet` < `columns` < `collect, catalog, attribution, pricing, delta` <
+//! `model` < `clock, telemetry, store, sheet, queries` < `columns, dashboards` < `collect, catalog, attribution, pricing, delta` <
 //! `sources, demo, settle, journal, ledger` < `finance` < `query, pipeline` < `periods` < `serve` < `config` < `app` < `cli`.
 //!
-//! Without the feature `engine` only the pure part is built: model, sheet, catalog, attribution, pricing,
+//! Without the feature `engine` only the pure part is built: model, sheet, queries, dashboards, catalog, attribution, pricing,
 //! sources, settle, finance.
 
+pub mod dashboards;
 pub mod model;
+pub mod queries;
 pub mod sheet;
 
 /// Columns of rows are made and dropped by the million, on many threads: the system's allocator took a sixth of the time

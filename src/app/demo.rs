@@ -13,13 +13,13 @@ use tracing::{error, info};
 use super::rules::{is_demo, mark_demo};
 use crate::clock::Clock;
 use crate::collect::otlp_server::{Export, Sink};
-use crate::demo::{Demo, DemoBatch};
+use crate::demo::{Demo, DemoBatch, DemoCounters};
 use crate::finance::calendar::{Month, Zone};
 use crate::journal::Journal;
 use crate::model::{Flaws, HOUR_US, Interval, Timestamp};
 use crate::pipeline::{Ingest, Meter, OtlpSink};
 use crate::sources::azure::{AzureConfig, AzureDiagnostics, Deployment};
-use crate::sources::bedrock::{BedrockConfig, BedrockLog};
+use crate::sources::bedrock::{BedrockConfig, BedrockLog, BedrockMetrics};
 use crate::store::Store;
 
 const CALLS: usize = 50_000;
@@ -46,6 +46,7 @@ pub async fn prepare(store: &Store, demo: bool) -> anyhow::Result<()> {
 struct Feeds {
     bedrock: Ingest,
     azure: Ingest,
+    azure_monitor: Ingest,
     otlp: Arc<OtlpSink>,
 }
 
@@ -64,6 +65,27 @@ impl Feeds {
         azure?;
         if otlp.and(metrics).is_err() {
             bail!("the journal can't be written");
+        }
+        self.count(batch.counters).await
+    }
+
+    /// Takes in what the clouds counted themselves: nothing but once an hour.
+    async fn count(&self, counters: DemoCounters) -> anyhow::Result<()> {
+        for ((account, region), series) in counters.bedrock {
+            let of = BedrockConfig { account: Some(account.to_owned()), region: Some(region.to_owned()) };
+            let cloudwatch = Ingest {
+                source: "demo-cloudwatch".into(),
+                format: Arc::new(BedrockMetrics::new(of)),
+                journal: self.bedrock.journal.clone(),
+                clock: Arc::clone(&self.bedrock.clock),
+            };
+            cloudwatch.bytes("demo/cloudwatch.json", series).await?;
+        }
+        if !counters.azure.is_empty() {
+            self.azure_monitor.bytes("demo/azure-monitor.json", counters.azure).await?;
+        }
+        if !counters.torn.is_empty() {
+            self.bedrock.bytes("demo/torn.json", counters.torn).await?;
         }
         Ok(())
     }
@@ -87,6 +109,7 @@ pub async fn run(
     let feeds = Feeds {
         bedrock: ingest("demo-bedrock", Arc::new(BedrockLog::new(BedrockConfig::default()))),
         azure: ingest("demo-azure", Arc::new(AzureDiagnostics::new(azure()))),
+        azure_monitor: ingest("demo-azure-monitor", Arc::new(AzureDiagnostics::new(azure()))),
         otlp,
     };
     let outcome = tokio::select! {

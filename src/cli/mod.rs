@@ -3,6 +3,7 @@
 mod attribute;
 mod bill;
 mod close;
+mod dashboards;
 mod export;
 mod prices;
 mod reconcile;
@@ -98,6 +99,11 @@ enum Command {
     /// Merge small files, apply the retention, write checkpoints and remove what is replaced, now.
     #[command(after_help = "`serve` does the same by itself, a little at a time. Prints a JSON summary.")]
     Maintain(store::Place),
+    /// Write Grafana dashboards and alert rules, made from the named queries.
+    #[command(
+        after_help = "A dashboard is a small TOML file that names queries and says which of their columns each panel shows; docs/grafana.md tells how. Queries of your own are for the PostgreSQL data source: over HTTP a server answers only those that it has.\n\nExamples:\n  polymeter dashboards --out ./grafana --datasource postgres\n  polymeter dashboards --out ./grafana --datasource postgres --definitions ./my-boards --queries ./my-queries"
+    )]
+    Dashboards(dashboards::Dashboards),
     /// Check a configuration file and tell everything that is wrong with it.
     #[command(
         after_help = "Examples:\n  polymeter check-config polymeter.toml\n  polymeter check-config --live polymeter.toml    # says which source refuses what"
@@ -119,6 +125,9 @@ struct Serve {
     /// Where data lies: a path, s3://bucket/prefix or az://container/prefix [default: ./polymeter-data]
     #[arg(long, env = "POLYMETER_DATA")]
     data: Option<String>,
+    /// Name of this process among those that share the data, such as its pod's [default: serve]
+    #[arg(long, value_name = "NAME")]
+    writer: Option<String>,
     /// Address of the HTTP API [default: 127.0.0.1:8080]
     #[arg(long)]
     http: Option<SocketAddr>,
@@ -230,6 +239,7 @@ impl Cli {
             Command::Audit(range) => range.audit().await,
             Command::Resettle(resettle) => resettle.run().await,
             Command::Maintain(place) => place.maintain().await,
+            Command::Dashboards(dashboards) => dashboards.run(),
             Command::CheckConfig { file, live } => {
                 let config = Config::load(&file)?;
                 writeln!(
@@ -251,6 +261,7 @@ impl Serve {
         let path = self.config.clone();
         let config = Config::load_with(path.as_deref(), |config| {
             config.data = self.data.unwrap_or(std::mem::take(&mut config.data));
+            config.writer = self.writer.unwrap_or(std::mem::take(&mut config.writer));
             config.http = self.http.unwrap_or(config.http);
             config.otlp.grpc = self.otlp_grpc.or(config.otlp.grpc);
             config.otlp.http = self.otlp_http.or(config.otlp.http);

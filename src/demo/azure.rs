@@ -41,6 +41,16 @@ pub(super) fn rows(out: &mut Vec<(Timestamp, String)>, rng: &mut Rng, request: &
     }
 }
 
+/// The path of an account in an environment.
+pub(super) fn resource(account: &str, staging: bool) -> String {
+    let (group, end) = if staging { ("RG-AI-STAGING", "-STG") } else { ("RG-AI-PROD", "") };
+    format!(
+        "/SUBSCRIPTIONS/8A3E9D10-4B7C-4E52-9F16-2D5C7B8E0F31/RESOURCEGROUPS/{group}/PROVIDERS/\
+         MICROSOFT.COGNITIVESERVICES/ACCOUNTS/{}{end}",
+        account.to_ascii_uppercase()
+    )
+}
+
 /// Which of the two `RequestResponse` rows.
 enum Form {
     /// 200, no time, no tokens, whatever happened.
@@ -63,13 +73,8 @@ impl Row {
         let Platform::Azure { account, deployment, version, .. } = attempt.place.platform else {
             return None;
         };
-        let (group, end) = if request.staging { ("RG-AI-STAGING", "-STG") } else { ("RG-AI-PROD", "") };
         Some(Self {
-            resource: format!(
-                "/SUBSCRIPTIONS/8A3E9D10-4B7C-4E52-9F16-2D5C7B8E0F31/RESOURCEGROUPS/{group}/PROVIDERS/\
-                 MICROSOFT.COGNITIVESERVICES/ACCOUNTS/{}{end}",
-                account.to_ascii_uppercase()
-            ),
+            resource: resource(account, request.staging),
             location: attempt.place.region,
             operation: match request.feature.kind {
                 Kind::Embeddings => "Embeddings_Create",

@@ -356,3 +356,72 @@ fn fifty_thousand_calls_have_the_shares_of_their_platforms() {
     let share = |name| truth.platforms[name].calls / 500;
     assert!(share(platform::AZURE_OPENAI) > 30 && share(platform::BEDROCK) > 25, "{truth:?}");
 }
+
+#[test]
+fn the_clouds_count_what_is_logged_and_what_was_lost_on_the_way() {
+    let batches = history(20_000);
+    let end = now().plus(-10 * MINUTE_US).floor(HOUR_US);
+    let bedrock = batches.iter().flat_map(|batch| batch.counters.bedrock.values());
+    let series: Vec<Value> = bedrock.flat_map(|bytes| lines(bytes)).collect();
+    let sum = |metric: &str| -> u64 {
+        series.iter().filter(|one| one["metric"] == metric).map(|one| one["sums"][0][1].as_u64().unwrap()).sum()
+    };
+    let logged = batches
+        .iter()
+        .flat_map(|batch| lines(&batch.bedrock))
+        .filter(|row| Timestamp::parse(row["timestamp"].as_str().unwrap()).unwrap() < end);
+    assert_eq!(sum("ModelInvocationLogsS3DeliverySuccess"), u64::try_from(logged.count()).unwrap());
+    let lost = sum("ModelInvocationLogsS3DeliveryFailure");
+    let failed = sum("InvocationThrottles") + sum("InvocationClientErrors") + sum("InvocationServerErrors");
+    assert!(lost > 0, "nothing shows what control totals are for");
+    assert_eq!(sum("Invocations") + failed, sum("ModelInvocationLogsS3DeliverySuccess") + lost);
+
+    let azure = batches.iter().flat_map(|batch| lines(&batch.counters.azure));
+    let requests: u64 = azure
+        .map(|answer| answer["value"][0].clone())
+        .filter(|value| value["name"]["value"] == "AzureOpenAIRequests")
+        .map(|value| value["timeseries"][0]["data"][0]["total"].as_u64().unwrap())
+        .sum();
+    let all = total(&batches).platforms["azure.ai.openai"].calls;
+    assert!(requests <= all && requests * 20 > all * 18, "{requests} of {all}");
+
+    let torn: Vec<_> = batches.iter().map(|batch| &batch.counters.torn).filter(|torn| !torn.is_empty()).collect();
+    assert!(!torn.is_empty() && torn.iter().all(|torn| serde_json::from_slice::<Value>(torn).is_err()));
+}
+
+#[test]
+fn counters_are_read_as_counters_and_what_is_torn_is_set_aside() {
+    use crate::model::{Normalized, RecordRef};
+    use crate::sources::LogFormat;
+    use crate::sources::azure::{AzureConfig, AzureDiagnostics};
+    use crate::sources::bedrock::{BedrockConfig, BedrockLog, BedrockMetrics};
+
+    let at = RecordRef { source: "demo", object: "o", position: 0, object_time: now(), observed_at: now() };
+    let read = |format: &dyn LogFormat, bytes: &[u8]| {
+        let mut out = Vec::new();
+        bytes
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .for_each(|line| format.normalize(line, &at, &mut out));
+        out
+    };
+    let (mut metrics, mut ids) = (0, BTreeSet::new());
+    for batch in history(5_000) {
+        let counters = batch.counters;
+        let mut all = read(&AzureDiagnostics::new(AzureConfig::default()), &counters.azure);
+        for ((account, region), series) in &counters.bedrock {
+            let of = BedrockConfig { account: Some((*account).to_owned()), region: Some((*region).to_owned()) };
+            all.extend(read(&BedrockMetrics::new(of), series));
+        }
+        for one in all {
+            let Normalized::Metric(metric) = one else { panic!("no counter: {one:?}") };
+            assert!(metric.platform.is_some() && metric.account.is_some() && metric.total.is_some(), "{metric:?}");
+            assert!(ids.insert(metric.metric_id), "counted twice: {metric:?}");
+            metrics += 1;
+        }
+        for torn in read(&BedrockLog::new(BedrockConfig::default()), &counters.torn) {
+            assert!(matches!(torn, Normalized::Rejected(_)), "{torn:?}");
+        }
+    }
+    assert!(metrics > 1_000, "{metrics}");
+}

@@ -8,6 +8,7 @@ use super::request::{Request, Room};
 use super::rng::Rng;
 use super::scenario::Scenario;
 use super::spans::Spans;
+use super::totals::{DemoCounters, Totals};
 use super::truth::DemoTruth;
 use super::{azure, bedrock, gateway, meters, sdk};
 use crate::model::{HOUR_US, MINUTE_US, SECOND_US, Timestamp};
@@ -27,6 +28,7 @@ pub struct Demo {
     rng: Rng,
     scenario: Scenario,
     now: Timestamp,
+    totals: Totals,
 }
 
 /// A few minutes of traffic, as the sources would deliver it.
@@ -42,6 +44,8 @@ pub struct DemoBatch {
     pub otlp: Vec<ExportTraceServiceRequest>,
     /// The totals that a service without spans reports.
     pub metrics: Option<ExportMetricsServiceRequest>,
+    /// What the clouds counted themselves in hours that are final now.
+    pub counters: DemoCounters,
     /// What really happened.
     pub truth: DemoTruth,
 }
@@ -51,7 +55,12 @@ impl Demo {
     #[must_use]
     pub fn new(seed: u64, now: Timestamp) -> Self {
         let moment = u64::try_from(now.0).unwrap_or(0);
-        Self { rng: Rng::new(Rng::new(seed).next() ^ moment), scenario: Scenario::new(now), now }
+        Self {
+            rng: Rng::new(Rng::new(seed).next() ^ moment),
+            scenario: Scenario::new(now),
+            now,
+            totals: Totals::default(),
+        }
     }
 
     /// `calls` calls of the last `hours` hours (at least one hour), spread by the load over a day. Every record lies in
@@ -97,6 +106,7 @@ impl Demo {
             };
             left = left.saturating_sub(u64::try_from(request.attempts.len()).unwrap_or(1).max(1));
             for attempt in &request.attempts {
+                self.totals.count(&request, attempt);
                 match attempt.place.platform {
                     Platform::Bedrock { .. } => {
                         let mut line = String::with_capacity(1200);
@@ -121,6 +131,7 @@ impl Demo {
             azure: joined(azure_lines),
             otlp: spans.into_requests(),
             metrics,
+            counters: self.totals.take(to),
             truth,
         }
     }

@@ -65,7 +65,7 @@ impl Timestamp {
     /// The start of the interval of `length_us` microseconds that holds this instant.
     #[must_use]
     pub const fn floor(self, length_us: i64) -> Self {
-        Self(self.0 - self.0.rem_euclid(length_us))
+        Self(self.0.saturating_sub(self.0.rem_euclid(length_us)))
     }
 
     /// This instant moved by `us` microseconds.

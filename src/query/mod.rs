@@ -12,6 +12,7 @@ mod guard;
 mod ids;
 mod named;
 mod priced;
+mod prices;
 mod reconcile;
 mod registry;
 mod reports;
@@ -24,8 +25,9 @@ pub use bills::{bill_batch, bill_lines, bill_month};
 pub use budgets::budget_status;
 pub use call_match::{CallsAsk, Speakers, reconcile_calls};
 pub use focus::{FocusSources, focus, focus_parquet};
-pub use named::{NamedQueries, NamedQuery, Parameter};
 pub use priced::{OtherPrices, other_prices};
 pub use reconcile::reconcile_bills;
 pub use reports::{Delivered, Known, ReportFailure, chargeback, report_rows, summed_lines, variance, what_if};
 pub use session::{Answer, Engine, Limits, Params, QueryError};
+
+pub use crate::queries::{NamedQueries, NamedQuery, Parameter};

@@ -1,65 +1,14 @@
-//! The named queries of `queries/*.sql`: one definition of each number for the API, dashboards and reports.
+//! Named queries, bound: defaults put in, given values read as the types that the query declares.
 
 use std::collections::{BTreeMap, HashMap};
 
 use datafusion::common::ScalarValue;
-use serde::Serialize;
 
 use super::{Params, QueryError};
 use crate::model::Timestamp;
-
-/// A parameter of a named query.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Parameter {
-    /// Name, without `$`.
-    pub name: String,
-    /// SQL type: `timestamp`, `interval`, `text`, `bigint`, `double`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// SQL expression that stands in when the parameter is not given.
-    pub default: String,
-    /// What it means.
-    pub description: String,
-}
-
-/// A query with a name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NamedQuery {
-    /// Name of its file.
-    pub name: String,
-    /// What it answers.
-    pub description: String,
-    /// Units, time zone and the meaning of NULL.
-    pub unit: String,
-    /// What may be set.
-    pub params: Vec<Parameter>,
-    /// The statement.
-    pub sql: String,
-}
+use crate::queries::{NamedQuery, Parameter, put_in};
 
 impl NamedQuery {
-    /// Reads a query file: `--` header lines, then the statement.
-    #[must_use]
-    pub fn parse(name: &str, text: &str) -> Self {
-        let mut query = Self {
-            name: name.to_owned(),
-            description: String::new(),
-            unit: String::new(),
-            params: Vec::new(),
-            sql: text.to_owned(),
-        };
-        for line in text.lines().map_while(|line| line.strip_prefix("--")).map(str::trim) {
-            if let Some(unit) = line.strip_prefix("unit:") {
-                unit.trim().clone_into(&mut query.unit);
-            } else if let Some(param) = line.strip_prefix("param ") {
-                query.params.extend(parameter(param));
-            } else if query.unit.is_empty() && query.params.is_empty() {
-                query.description = format!("{} {line}", query.description).trim().to_owned();
-            }
-        }
-        query
-    }
-
     /// The statement with defaults put in and the given parameters as values.
     ///
     /// # Errors
@@ -80,7 +29,7 @@ impl NamedQuery {
                 Some(text) => {
                     values.insert(param.name.clone(), param.value(text)?);
                 }
-                None => sql = replace_placeholder(&sql, &param.name, &format!("({})", param.default)),
+                None => sql = put_in(&sql, &param.name, &format!("({})", param.default)),
             }
         }
         Ok((sql, if values.is_empty() { Params::None } else { Params::Named(values) }))
@@ -114,88 +63,6 @@ fn instant(text: &str) -> Option<Timestamp> {
         return Some(Timestamp(millis.checked_mul(1000)?));
     }
     Timestamp::parse(text).or_else(|| Timestamp::parse(&format!("{text}T00:00:00Z")))
-}
-
-/// `from timestamp = now() - interval '24 hours'   (start, inclusive)`
-fn parameter(line: &str) -> Option<Parameter> {
-    let (declared, rest) = line.split_once('=')?;
-    let (name, kind) = declared.trim().split_once(' ')?;
-    let (default, description) =
-        rest.rsplit_once("   (").map_or((rest, ""), |(default, note)| (default, note.trim_end_matches(')')));
-    Some(Parameter {
-        name: name.trim().to_owned(),
-        kind: kind.trim().to_owned(),
-        default: default.trim().to_owned(),
-        description: description.trim().to_owned(),
-    })
-}
-
-fn replace_placeholder(sql: &str, name: &str, value: &str) -> String {
-    let placeholder = format!("${name}");
-    let mut out = String::with_capacity(sql.len());
-    let mut rest = sql;
-    while let Some((before, after)) = rest.split_once(&placeholder) {
-        out.push_str(before);
-        let longer = after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-        out.push_str(if longer { &placeholder } else { value });
-        rest = after;
-    }
-    out.push_str(rest);
-    out
-}
-
-/// All named queries, by name.
-#[derive(Clone, Debug)]
-pub struct NamedQueries(BTreeMap<String, NamedQuery>);
-
-macro_rules! bundled {
-    ($($name:literal),+ $(,)?) => {
-        [$(($name, include_str!(concat!("../../queries/", $name, ".sql")))),+]
-    };
-}
-
-impl NamedQueries {
-    /// The queries that are part of the binary.
-    #[must_use]
-    pub fn bundled() -> Self {
-        let files = bundled![
-            "cache_use",
-            "counted_once",
-            "coverage",
-            "errors_by_platform_5m",
-            "failover",
-            "gateway_savings",
-            "latency_by_platform_model",
-            "latency_percentiles_over_time",
-            "log_delivery",
-            "metrics_coverage",
-            "overview",
-            "provider_health",
-            "quarantined_records",
-            "same_model_across_platforms",
-            "spend_by",
-            "spend_by_feature_per_day",
-            "spend_by_model_per_day",
-            "spend_by_platform_per_day",
-            "spend_by_team_per_day",
-            "spend_over_time_by",
-            "tokens_per_hour",
-            "top_callers",
-            "unpriced_calls",
-        ];
-        Self(files.into_iter().map(|(name, text)| (name.to_owned(), NamedQuery::parse(name, text))).collect())
-    }
-
-    /// One of them.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&NamedQuery> {
-        self.0.get(name)
-    }
-
-    /// All of them.
-    pub fn all(&self) -> impl Iterator<Item = &NamedQuery> {
-        self.0.values()
-    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use super::commitments;
 use super::functions::functions;
 use super::guard;
 use super::ids::CompareIdsAsBytes;
+use super::prices;
 use super::registry::EmptyRegistry;
 use super::threads::QueryThreads;
 use super::views;
@@ -388,6 +389,10 @@ impl Engine {
         }
         if hourly || everything {
             commitments::register(context, &self.rules.prices, &self.terms, hourly).await.map_err(classify)?;
+        }
+        let priced = names.contains(prices::TABLE);
+        if priced || everything {
+            prices::register(context, &self.rules.prices, priced).map_err(classify)?;
         }
         views::register(context, &names).await.map_err(classify)
     }

@@ -28,6 +28,7 @@ mod conformance;
 mod coverage;
 mod crash;
 mod damage;
+mod dashboards;
 mod demo;
 mod evidence;
 mod explain;
