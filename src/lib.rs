@@ -1,7 +1,7 @@
 //! polymeter meters LLM calls across clouds: every call counted once, priced exactly, never lost.
 //!
 //! Layers, imports go down only (`tests/it/architecture.rs` checks it):
-//! `model` < `clock, telemetry, store, sheet, queries` < `columns, dashboards` < `collect, catalog, attribution, pricing, delta` <
+//! `model` < `access, clock, telemetry, store, sheet, queries` < `columns, dashboards` < `collect, catalog, attribution, pricing, delta` <
 //! `sources, demo, settle, journal, ledger` < `finance` < `query, pipeline` < `periods` < `serve` < `config` < `app` < `cli`.
 //!
 //! Without the feature `engine` only the pure part is built: model, sheet, queries, dashboards, catalog, attribution, pricing,
@@ -18,6 +18,8 @@ pub mod sheet;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+#[cfg(feature = "engine")]
+pub mod access;
 #[cfg(feature = "engine")]
 pub mod clock;
 #[cfg(feature = "engine")]

@@ -23,7 +23,9 @@ mod report;
 mod report_files;
 mod rules;
 mod serve;
+mod shell;
 mod sql;
+mod top;
 mod whole_files;
 
 pub use attribute::{TestSubject, attribute_test};
@@ -46,6 +48,7 @@ pub use reconcile::{reconcile, reconcile_calls};
 pub use report::{ReportFormat, ReportOutput, report_budgets, report_chargeback, report_variance, report_what_if};
 pub use serve::{ServeOptions, serve};
 pub use sql::{SqlFormat, SqlOptions, sql};
+pub use top::{TopOptions, top};
 
 use std::path::Path;
 

@@ -9,7 +9,8 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::serve::bind;
-use crate::collect::otlp_server::{Access, Gate, Receiver, Sink, Tls, serve};
+use crate::access::{Directory, Protocol, Tls};
+use crate::collect::otlp_server::{Access, Gate, Receiver, Sink, serve};
 use crate::config::{Config, OTLP, ReceiverConfig};
 use crate::telemetry::SourceBoard;
 
@@ -25,11 +26,15 @@ impl Prepared {
     ///
     /// # Errors
     /// Every certificate and token that can't be used.
-    pub fn all(config: &Config) -> anyhow::Result<Vec<Self>> {
+    pub fn all(config: &Config, directory: Option<&Arc<Directory>>) -> anyhow::Result<Vec<Self>> {
         let (mut prepared, mut problems) = (Vec::new(), Vec::new());
         for config in config.all_receivers().filter(|receiver| receiver.addresses().next().is_some()) {
             let access = config.tokens.as_ref().map_or_else(|| Ok(Access::open()), Access::tokens);
-            let tls = config.tls.as_ref().map(Tls::load).transpose();
+            let tls = config.tls.as_ref().map(|files| Tls::load(files, Protocol::Http)).transpose();
+            let access = access.map(|access| match directory {
+                Some(directory) if !config.allow_unauthenticated => access.or(Arc::clone(directory)),
+                _ => access,
+            });
             match (access, tls) {
                 (Ok(access), Ok(tls)) => {
                     prepared.push(Self { config: config.clone(), access, tls: tls.map(Arc::new) });
@@ -110,7 +115,7 @@ impl Bound {
     ) {
         let Self { config, access, tls, listeners } = self;
         let remote = config.addresses().any(|(_, address)| !address.ip().to_canonical().is_loopback());
-        if remote && config.tokens.is_some() && tls.is_none() {
+        if remote && !config.allow_unauthenticated && tls.is_none() {
             warn!(
                 "the OTLP receiver '{}' takes tokens without TLS: keep it behind something that adds it",
                 config.name

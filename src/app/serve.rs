@@ -10,20 +10,21 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::budgets::Watch;
 use super::followers::follower;
 use super::receivers::{Bound, Prepared};
 use super::report::periods_of;
 use super::{demo, rules};
+use crate::access::{Audit, Directory, Protocol, Tls};
 use crate::clock::{Clock, SystemClock};
 use crate::collect::otlp_server::{Gate, Limits as ReceiverLimits};
-use crate::config::{Config, ReceiverConfig};
+use crate::config::{Config, ListenConfig, ReceiverConfig};
 use crate::finance::calendar::{Month, Zone};
 use crate::pipeline::{Meter, MeterOptions, OtlpSink, Pauses, Tables, follow};
 use crate::query::{Engine, Limits, NamedQueries};
-use crate::serve::{ApiState, serve_api};
+use crate::serve::{Admission, ApiState, serve_api, serve_pg};
 use crate::sources::otlp::OtlpSpans;
 use crate::store::{FileLock, Store};
 use crate::telemetry::{self, SourceBoard};
@@ -52,10 +53,17 @@ pub(super) async fn bind(what: &str, address: SocketAddr, option: &str) -> anyho
 pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> {
     let traces = telemetry::init(&config.log_level, config.log_format, config.traces_endpoint.as_deref());
     let metrics = telemetry::metrics::install().context("metrics can't be set up")?;
-    let receivers = Prepared::all(&config)?;
+    let access = admission(&config)?;
+    let receivers = Prepared::all(&config, access.directory.as_ref())?;
+    let (http_tls, pg_tls) = (tls("http", &config.http, Protocol::Http)?, tls("pg", &config.pg, Protocol::Postgres)?);
     let store = Store::open(&config.data).await?;
     let _serving = sole_server(&store, &config.writer)?;
-    let http = bind("the HTTP API", config.http, "--http").await?;
+    let Some(http) = config.http.listen else { bail!("the HTTP API has no address; give one with --http") };
+    let http = bind("the HTTP API", http, "--http").await?;
+    let pg = match config.pg.listen {
+        Some(address) => Some(bind("the PostgreSQL wire", address, "--pg").await?),
+        None => None,
+    };
     let receivers = Bound::all(receivers).await?;
     if let Some(month) = options.demo_month.filter(|month| month.interval(Zone::UTC).to > SystemClock.now()) {
         bail!("{month} has not ended; the calls of now come by themselves");
@@ -74,11 +82,14 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
         retention: config.retention(),
     };
     let writer = Some(Arc::clone(journal.writer()));
-    let engine = Engine::new(Limits::default(), Arc::clone(&rules))?.with_terms(Arc::clone(&terms));
+    let engine = Engine::new(Limits::default(), Arc::clone(&rules))?
+        .with_terms(Arc::clone(&terms))
+        .with_roles(config.access.limits);
     let meter = Meter::start(&store, rules, Arc::clone(&clock), meter_options, inbox, writer, journal.brake()).await?;
     let board = SourceBoard::default();
     let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
     let http_at = http.local_addr()?;
+    let scheme = if http_tls.is_some() { "https" } else { "http" };
 
     let watch = Watch {
         budgets: config.budgets.clone(),
@@ -91,6 +102,7 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
     watch.start(&tasks, &cancel)?;
     let state = ApiState {
         view: meter.view(),
+        access,
         periods: periods_of(&store, &engine).read_only(),
         engine,
         terms,
@@ -100,7 +112,13 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
         board: board.clone(),
         metrics,
     };
-    tasks.spawn(ended("HTTP API", serve_api(state, http, cancel.clone().cancelled_owned())));
+    let mut lines = Vec::new();
+    if let Some(pg) = pg {
+        let encrypted = if pg_tls.is_some() { "?sslmode=require" } else { "" };
+        lines.push(format!("PostgreSQL  postgresql://{}/polymeter{encrypted}", pg.local_addr()?));
+        tasks.spawn(serve_pg(state.clone(), pg, pg_tls, cancel.clone()));
+    }
+    tasks.spawn(ended("HTTP API", serve_api(state, http, http_tls, cancel.clone().cancelled_owned())));
     let sink = |receiver: &ReceiverConfig| {
         Arc::new(OtlpSink {
             source: receiver.name.as_str().into(),
@@ -111,7 +129,6 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
         })
     };
     let gate = Gate::new(ReceiverLimits::default());
-    let mut lines = Vec::new();
     for receiver in receivers {
         lines.extend(receiver.lines()?);
         let sink = sink(&receiver.config);
@@ -125,7 +142,7 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
         let (sink, clock, month) = (sink(&config.otlp), Arc::clone(&clock), options.demo_month);
         tasks.spawn(demo::run(journal.clone(), sink, meter.clone(), clock, month, cancel.clone()));
     }
-    banner(&store, http_at, &lines, options.demo)?;
+    banner(&store, &format!("{scheme}://{http_at}"), &lines, options.demo)?;
     let claimed = tokio::select! {
         outcome = signal() => outcome.map(|()| false)?,
         () = journal.stopped() => true,
@@ -146,6 +163,26 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// Who may ask, and where that is written down.
+fn admission(config: &Config) -> anyhow::Result<Admission> {
+    let access = &config.access;
+    let directory = match access.required {
+        true => Some(Arc::new(Directory::new(access.entries.clone(), access.file.as_deref())?)),
+        false => None,
+    };
+    let audit = access.audit_file.as_deref().map_or_else(|| Ok(Audit::default()), Audit::to_file)?;
+    Ok(Admission { directory, audit })
+}
+
+fn tls(what: &str, config: &ListenConfig, protocol: Protocol) -> anyhow::Result<Option<Arc<Tls>>> {
+    let tls = config.tls.as_ref().map(|files| Tls::load(files, protocol)).transpose();
+    let tls = tls.with_context(|| format!("{what}.tls"))?;
+    if config.is_remote() && tls.is_none() && !config.allow_unauthenticated {
+        warn!("[{what}] takes log-ins without TLS: keep it behind something that adds it");
+    }
+    Ok(tls.map(Arc::new))
+}
+
 /// Each journal has one writer: on a local disk a lock makes sure, on an object store the journal itself does.
 fn sole_server(store: &Store, writer: &str) -> anyhow::Result<Option<FileLock>> {
     let Some(dir) = store.local() else { return Ok(None) };
@@ -164,10 +201,10 @@ async fn ended<E: std::error::Error>(what: &'static str, server: impl Future<Out
     }
 }
 
-fn banner(store: &Store, http: SocketAddr, receivers: &[String], demo: bool) -> std::io::Result<()> {
+fn banner(store: &Store, http: &str, receivers: &[String], demo: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "polymeter {} is ready", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out, "  HTTP API    http://{http}")?;
+    writeln!(out, "  HTTP API    {http}")?;
     for line in receivers {
         writeln!(out, "  {line}")?;
     }
@@ -179,8 +216,8 @@ fn banner(store: &Store, http: SocketAddr, receivers: &[String], demo: bool) -> 
         )?;
     }
     writeln!(out, "Try:")?;
-    writeln!(out, "  curl -s 'http://{http}/api/v1/queries/overview'")?;
-    writeln!(out, "  curl -s 'http://{http}/api/v1/queries/spend_by_team_per_day?format=csv'")?;
+    writeln!(out, "  curl -s '{http}/api/v1/queries/overview'")?;
+    writeln!(out, "  curl -s '{http}/api/v1/queries/spend_by_team_per_day?format=csv'")?;
     writeln!(
         out,
         "  polymeter sql --data '{}' \"SELECT platform, count(*) AS calls FROM calls GROUP BY platform\"",

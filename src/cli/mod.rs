@@ -1,5 +1,7 @@
 //! The command line.
 
+mod access;
+mod ask;
 mod attribute;
 mod bill;
 mod close;
@@ -9,6 +11,7 @@ mod prices;
 mod reconcile;
 mod report;
 mod store;
+mod texts;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -16,7 +19,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::app::{self, ImportKind, ImportOptions, ServeOptions, SqlFormat, SqlOptions};
+use crate::app::{self, ImportKind, ImportOptions, ServeOptions};
 use crate::config::{Config, DEFAULT_DATA};
 use crate::finance::calendar::Month;
 use crate::telemetry::{self, LogFormat};
@@ -43,11 +46,16 @@ enum Command {
         after_help = "Examples:\n  polymeter import bedrock s3://my-logs/AWSLogs/\n  polymeter import azure ./insights-logs-requestresponse\n  polymeter import otlp traces.json\n  polymeter import bedrock 'cloudwatch:///aws/bedrock/logs?region=us-east-1&from=2026-11-01&to=2026-11-08'\n\nA log group is read from two days ago unless `from` says otherwise; `role_arn`, `external_id` and `endpoint` can be given too.\nThe last line of standard output is a JSON summary."
     )]
     Import(Import),
-    /// Ask one SQL question; works beside a running `serve`.
+    /// Ask with SQL: one statement, or a prompt with history and completion; works beside a running `serve`.
     #[command(
-        after_help = "Tables: calls, observations, quarantine, provider_metrics, bill_lines.\n\nExamples:\n  polymeter sql \"SELECT model, sum(cost) FROM calls GROUP BY model\"\n  polymeter sql --format csv \"SELECT * FROM calls LIMIT 10\""
+        after_help = "Tables: calls, observations, quarantine, provider_metrics, bill_lines.\n\nExamples:\n  polymeter sql \"SELECT model, sum(cost) FROM calls GROUP BY model\"\n  polymeter sql --format csv \"SELECT * FROM calls LIMIT 10\"\n  polymeter sql                    # a prompt; \\? tells what it can do\n  polymeter sql < statements.sql"
     )]
-    Sql(Sql),
+    Sql(ask::Sql),
+    /// Watch what each platform and model does now: calls, failures, latency and spend a minute.
+    #[command(
+        after_help = "Asks a running `serve` over HTTP. Examples:\n  polymeter top\n  polymeter top --minutes 60 --once\n  POLYMETER_TOKEN=… polymeter top --url https://meter.internal:8080"
+    )]
+    Top(ask::Top),
     /// Show why a call is what it is: its spans and records, what joined or left out each, where every figure comes from.
     #[command(
         after_help = "Works beside a running `serve`, as long as the observations are kept.\n\nExamples:\n  polymeter explain --trace 4bf92f3577b34da6a3ce929d0e0e4736\n  polymeter explain --call $(polymeter sql --format csv \"SELECT call_id FROM calls WHERE conflict LIMIT 1\" | tail -1)"
@@ -80,6 +88,9 @@ enum Command {
     /// Who pays: test the rules.
     #[command(subcommand)]
     Attribute(attribute::Attribute),
+    /// Users and tokens: make what a configuration keeps of them.
+    #[command(subcommand)]
+    Access(access::Access),
     /// Look at the journal.
     #[command(subcommand)]
     Journal(store::Journal),
@@ -115,6 +126,16 @@ enum Command {
         #[arg(long)]
         live: bool,
     },
+    /// Print every key of the configuration file, with what it means and its default.
+    ConfigReference,
+    /// Print completions for a shell.
+    #[command(
+        after_help = "Example:\n  polymeter completions bash > ~/.local/share/bash-completion/completions/polymeter"
+    )]
+    Completions(texts::Completions),
+    /// Print the manual page, or write one for each command.
+    #[command(after_help = "Example:\n  polymeter man --out ~/.local/share/man/man1")]
+    Man(texts::Man),
 }
 
 #[derive(Debug, Args)]
@@ -131,13 +152,16 @@ struct Serve {
     /// Address of the HTTP API [default: 127.0.0.1:8080]
     #[arg(long)]
     http: Option<SocketAddr>,
+    /// Address of the PostgreSQL wire [default: 127.0.0.1:5433]
+    #[arg(long)]
+    pg: Option<SocketAddr>,
     /// Address of OTLP over gRPC [default: 127.0.0.1:4317]
     #[arg(long)]
     otlp_grpc: Option<SocketAddr>,
     /// Address of OTLP over HTTP [default: 127.0.0.1:4318]
     #[arg(long)]
     otlp_http: Option<SocketAddr>,
-    /// Let OTLP receivers without a token listen where other machines can reach them.
+    /// Let listeners without log-in or token listen where other machines can reach them.
     #[arg(long)]
     allow_unauthenticated: bool,
     /// Take in about 50,000 invented calls of the last 48 hours, then one a second.
@@ -186,31 +210,6 @@ impl From<Kind> for ImportKind {
     }
 }
 
-#[derive(Debug, Args)]
-struct Sql {
-    /// The statement.
-    statement: String,
-    /// Where data lies.
-    #[arg(long, env = "POLYMETER_DATA", default_value = DEFAULT_DATA)]
-    data: String,
-    /// Form of the answer.
-    #[arg(long, default_value = "table")]
-    format: Form,
-    /// Configuration file, for attribution.
-    #[arg(long, env = "POLYMETER_CONFIG")]
-    config: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Form {
-    /// For people.
-    Table,
-    /// A JSON array of objects.
-    Json,
-    /// Comma-separated with a header line.
-    Csv,
-}
-
 impl Cli {
     /// Runs the command.
     ///
@@ -224,6 +223,7 @@ impl Cli {
             }
             Command::Import(import) => import.run().await,
             Command::Sql(sql) => sql.run().await,
+            Command::Top(top) => top.run().await,
             Command::Explain(explain) => explain.run().await,
             Command::Report(report) => report.run().await,
             Command::Close(close) => close.run().await,
@@ -234,6 +234,7 @@ impl Cli {
             Command::Reconcile(reconcile) => reconcile.run().await,
             Command::Prices(prices) => prices.run().await,
             Command::Attribute(attribute) => attribute.run().await,
+            Command::Access(access) => access.run(),
             Command::Journal(journal) => journal.run().await,
             Command::Quarantine(quarantine) => quarantine.run().await,
             Command::Audit(range) => range.audit().await,
@@ -252,6 +253,9 @@ impl Cli {
                 )?;
                 if live { app::check_live(&config).await } else { Ok(()) }
             }
+            Command::ConfigReference => texts::config_reference(),
+            Command::Completions(completions) => completions.run(),
+            Command::Man(man) => man.run(),
         }
     }
 }
@@ -262,12 +266,15 @@ impl Serve {
         let config = Config::load_with(path.as_deref(), |config| {
             config.data = self.data.unwrap_or(std::mem::take(&mut config.data));
             config.writer = self.writer.unwrap_or(std::mem::take(&mut config.writer));
-            config.http = self.http.unwrap_or(config.http);
+            config.http.listen = self.http.or(config.http.listen);
+            config.pg.listen = self.pg.or(config.pg.listen);
             config.otlp.grpc = self.otlp_grpc.or(config.otlp.grpc);
             config.otlp.http = self.otlp_http.or(config.otlp.http);
             if self.allow_unauthenticated {
                 let receivers = std::iter::once(&mut config.otlp).chain(&mut config.receivers);
                 receivers.for_each(|receiver| receiver.allow_unauthenticated = true);
+                config.http.allow_unauthenticated = true;
+                config.pg.allow_unauthenticated = true;
             }
         });
         Ok(config?)
@@ -299,19 +306,6 @@ impl Import {
         let mut out = std::io::stdout().lock();
         writeln!(out, "{}", serde_json::to_string(&summary)?)?;
         Ok(())
-    }
-}
-
-impl Sql {
-    async fn run(self) -> anyhow::Result<()> {
-        telemetry::init("warn", LogFormat::Text, None);
-        let said = load(self.config.as_ref())?.unwrap_or_default().said;
-        let format = match self.format {
-            Form::Table => SqlFormat::Table,
-            Form::Json => SqlFormat::Json,
-            Form::Csv => SqlFormat::Csv,
-        };
-        app::sql(SqlOptions { statement: self.statement, data: self.data, format, said }).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! The configuration file: TOML, every key known, every error told at once.
 
+mod access;
 mod budgets;
 mod read;
 mod receivers;
@@ -10,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+pub use access::{AccessConfig, ListenConfig};
 pub use budgets::{AlertTarget, AlertTargetKind, Budgets, UrlSource};
 pub use receivers::{OTLP, ReceiverConfig};
 pub use rule_files::{Compiled, Recorded, RuleText, Said, compile, read_prices};
@@ -26,6 +28,8 @@ use crate::telemetry::LogFormat;
 pub const DEFAULT_DATA: &str = "./polymeter-data";
 /// Default address of the HTTP API.
 pub const DEFAULT_HTTP: &str = "127.0.0.1:8080";
+/// Default address of the PostgreSQL wire.
+pub const DEFAULT_PG: &str = "127.0.0.1:5433";
 /// Default address of OTLP over gRPC.
 pub const DEFAULT_OTLP_GRPC: &str = "127.0.0.1:4317";
 /// Default address of OTLP over HTTP.
@@ -38,8 +42,12 @@ pub struct Config {
     pub data: String,
     /// Name of this process among those that share the data; it owns one journal.
     pub writer: String,
-    /// Address of the HTTP API.
-    pub http: SocketAddr,
+    /// The HTTP API.
+    pub http: ListenConfig,
+    /// The PostgreSQL wire.
+    pub pg: ListenConfig,
+    /// Who may ask.
+    pub access: AccessConfig,
     /// The OTLP receiver that is there without any configuration.
     pub otlp: ReceiverConfig,
     /// Further OTLP receivers.
@@ -141,7 +149,9 @@ impl Default for Config {
         Self {
             data: DEFAULT_DATA.to_owned(),
             writer: "serve".to_owned(),
-            http: address(DEFAULT_HTTP),
+            http: ListenConfig::at(address(DEFAULT_HTTP)),
+            pg: ListenConfig::at(address(DEFAULT_PG)),
+            access: AccessConfig::default(),
             otlp: ReceiverConfig {
                 grpc: Some(address(DEFAULT_OTLP_GRPC)),
                 http: Some(address(DEFAULT_OTLP_HTTP)),

@@ -1,7 +1,6 @@
 //! From TOML to [`Config`], collecting every problem on the way.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::{Config, ReceiverConfig};
-use super::{budgets, receivers, rule_files, source};
+use super::{access, budgets, receivers, rule_files, source};
 use crate::telemetry::LogFormat;
 
 /// Reads a whole file; `change` comes between reading and checking what belongs together.
@@ -24,6 +23,8 @@ pub fn read(text: &str, folder: &Path, change: impl FnOnce(&mut Config)) -> Resu
             "data",
             "writer",
             "http",
+            "pg",
+            "access",
             "otlp",
             "receiver",
             "settle",
@@ -42,7 +43,7 @@ pub fn read(text: &str, folder: &Path, change: impl FnOnce(&mut Config)) -> Resu
     let mut root = Section { name: "", table: &table, problems: &mut problems };
     root.text("data", &mut config.data);
     root.text("writer", &mut config.writer);
-    section(&table, "http", &["listen"], &mut problems, |section| section.parse("listen", &mut config.http));
+    access::read(&table, folder, &mut config, &mut problems);
     receivers::read(&table, &mut config, &mut problems);
     section(&table, "settle", &["role", "interval_s", "hot_s", "hot_rows"], &mut problems, |section| {
         section.seconds("interval_s", &mut config.settle_every);
@@ -79,6 +80,7 @@ pub fn read(text: &str, folder: &Path, change: impl FnOnce(&mut Config)) -> Resu
     budgets::read(&table, &mut config, &mut problems);
     sources(&table, folder, &mut config, &mut problems);
     change(&mut config);
+    access::check(&config, &mut problems);
     receivers::check(&config, &mut problems);
     own_traces(&config, &mut problems);
     if problems.is_empty() { Ok(config) } else { Err(problems) }
@@ -181,18 +183,7 @@ impl Section<'_> {
         }
     }
 
-    fn parse(&mut self, key: &str, into: &mut SocketAddr) {
-        let mut text = String::new();
-        self.text(key, &mut text);
-        if !text.is_empty() {
-            match text.parse() {
-                Ok(address) => *into = address,
-                Err(_) => self.problem(key, format_args!("'{text}' is no address; write it as 127.0.0.1:8080")),
-            }
-        }
-    }
-
-    fn count(&mut self, key: &str, into: &mut usize) {
+    pub fn count(&mut self, key: &str, into: &mut usize) {
         match self.table.get(key) {
             None => {}
             Some(Value::Integer(count)) if *count > 0 => *into = usize::try_from(*count).unwrap_or(usize::MAX),

@@ -7,7 +7,8 @@ use toml::{Table, Value};
 
 use super::Config;
 use super::read::{Section, known, section, typed};
-use crate::collect::otlp_server::{TlsFiles, TokenSource};
+use crate::access::TlsFiles;
+use crate::collect::otlp_server::TokenSource;
 use crate::sources::otlp::OtlpConfig;
 
 /// Name of the receiver that is always there, among the sources.
@@ -88,15 +89,25 @@ fn receiver(section: &mut Section<'_>, into: &mut ReceiverConfig) {
             into.otlp = read;
         }
     }
+    tls(section, &mut into.tls);
+    into.tokens = tokens(section);
+    allow_unauthenticated(section, &mut into.allow_unauthenticated);
+}
+
+/// Certificate and key of a listener.
+pub(super) fn tls(section: &mut Section<'_>, into: &mut Option<TlsFiles>) {
     match section.table.get("tls") {
         None => {}
-        Some(Value::Table(tls)) => into.tls = tls_files(section, tls),
+        Some(Value::Table(tls)) => *into = tls_files(section, tls),
         Some(_) => section.problem("tls", "must be written as { cert = \"FILE\", key = \"FILE\" }"),
     }
-    into.tokens = tokens(section);
+}
+
+/// Whether everybody may use a listener that others can reach.
+pub(super) fn allow_unauthenticated(section: &mut Section<'_>, into: &mut bool) {
     match section.table.get("allow_unauthenticated") {
         None => {}
-        Some(Value::Boolean(allow)) => into.allow_unauthenticated = *allow,
+        Some(Value::Boolean(allow)) => *into = *allow,
         Some(other) => {
             section.problem("allow_unauthenticated", format_args!("must be true or false, not {}", other.type_str()));
         }
@@ -104,7 +115,7 @@ fn receiver(section: &mut Section<'_>, into: &mut ReceiverConfig) {
 }
 
 /// An address; `false` or `""` for none.
-fn address(section: &mut Section<'_>, key: &str, into: &mut Option<SocketAddr>) {
+pub(super) fn address(section: &mut Section<'_>, key: &str, into: &mut Option<SocketAddr>) {
     match section.table.get(key) {
         None => {}
         Some(Value::Boolean(false)) => *into = None,
@@ -156,11 +167,13 @@ fn tokens(section: &mut Section<'_>) -> Option<TokenSource> {
 
 /// Checks what belongs together: who can reach a receiver, and that no address is used twice.
 pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
-    let mut used = vec![("http.listen".to_owned(), config.http)];
+    let questions = [("http.listen", config.http.listen), ("pg.listen", config.pg.listen)];
+    let mut used: Vec<(String, SocketAddr)> =
+        questions.into_iter().filter_map(|(key, address)| Some((key.to_owned(), address?))).collect();
     for (index, receiver) in config.all_receivers().enumerate() {
         let place = index.checked_sub(1).map_or_else(|| OTLP.to_owned(), |nth| format!("receiver[{nth}]"));
         for (key, address) in receiver.addresses() {
-            let open = receiver.tokens.is_none() && !receiver.allow_unauthenticated;
+            let open = receiver.tokens.is_none() && !config.access.required && !receiver.allow_unauthenticated;
             if open && !address.ip().to_canonical().is_loopback() {
                 problems.push(format!(
                     "{place}.{key}: other machines can reach {address}, and nothing tells who may send; set token_file or \

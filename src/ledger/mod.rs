@@ -21,4 +21,4 @@ pub use format::{FORMAT, check_format, mark_format};
 pub use pins::{Pin, Pins};
 pub use tables::{LedgerError, SideTable};
 pub use upkeep::{Retention, UpkeepReport, upkeep_archive, upkeep_calls, upkeep_log};
-pub use view::{View, with_day};
+pub use view::{View, with_day, with_day_schema};

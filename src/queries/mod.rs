@@ -145,6 +145,7 @@ impl NamedQueries {
             "latency_by_platform_model",
             "latency_over_time",
             "latency_percentiles_over_time",
+            "live",
             "log_delivery",
             "metrics_coverage",
             "outcomes_over_time",

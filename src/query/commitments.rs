@@ -23,7 +23,8 @@ pub const TABLE: &str = "commitment_costs";
 /// Columns that the hours are allocated by.
 const BY: &str = "team,feature,cost_center,environment,service,model";
 
-fn schema() -> SchemaRef {
+/// Its columns.
+pub fn schema() -> SchemaRef {
     let text = |name: &str| Field::new(name, DataType::Utf8, true);
     let money = |name: &str| Field::new(name, DataType::Decimal128(MONEY_PRECISION, MONEY_SCALE), true);
     let mut fields = vec![

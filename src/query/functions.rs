@@ -1,9 +1,14 @@
-//! SQL functions over the catalogue and the list prices: what a model is called, and what tokens would have cost.
+//! SQL functions of our own: what a model is called, what tokens would have cost, and what dashboards need of time.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Int64Array, StringArray, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{
+    DataType, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
+    TimestampMicrosecondType,
+};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 
@@ -13,8 +18,47 @@ use crate::pricing::PriceQuery;
 use crate::settle::Rules;
 
 /// All functions, by these rules.
-pub fn functions(rules: &Arc<Rules>) -> [ScalarUDF; 2] {
-    [model_name(Arc::clone(rules)), list_cost(Arc::clone(rules))]
+pub fn functions(rules: &Arc<Rules>) -> [ScalarUDF; 4] {
+    [model_name(Arc::clone(rules)), list_cost(Arc::clone(rules)), rate(), time_bucket()]
+}
+
+/// `time_bucket(interval, ts)`: `date_bin` under the name that dashboards know from TimescaleDB.
+fn time_bucket() -> ScalarUDF {
+    datafusion::functions::datetime::date_bin().as_ref().clone().with_aliases(["time_bucket"])
+}
+
+/// `rate(amount, interval)`: so much a second, when it came within the interval.
+fn rate() -> ScalarUDF {
+    let evaluate = |arguments: &[ColumnarValue]| -> Result<ColumnarValue, DataFusionError> {
+        let arrays = ColumnarValue::values_to_arrays(arguments)?;
+        let [amounts, intervals] = arrays.as_slice() else {
+            return Err(DataFusionError::Execution("rate takes an amount and an interval".to_owned()));
+        };
+        let amounts = amounts.as_primitive::<Float64Type>();
+        let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
+        let rates: Result<Float64Array, DataFusionError> = amounts
+            .iter()
+            .zip(intervals.iter())
+            .map(|(amount, interval)| {
+                let (Some(amount), Some(interval)) = (amount, interval) else { return Ok(None) };
+                Ok(Some(amount / seconds(interval)?))
+            })
+            .collect();
+        Ok(ColumnarValue::Array(Arc::new(rates?)))
+    };
+    let arguments = vec![DataType::Float64, DataType::Interval(IntervalUnit::MonthDayNano)];
+    create_udf("rate", arguments, DataType::Float64, Volatility::Immutable, Arc::new(evaluate))
+}
+
+fn seconds(interval: IntervalMonthDayNano) -> Result<f64, DataFusionError> {
+    if interval.months != 0 {
+        return Err(DataFusionError::Execution("rate: a month has no fixed number of seconds; give days".to_owned()));
+    }
+    let span = i128::from(interval.days) * 86_400_000_000_000 + i128::from(interval.nanoseconds);
+    match u64::try_from(span) {
+        Ok(nanoseconds) if nanoseconds > 0 => Ok(std::time::Duration::from_nanos(nanoseconds).as_secs_f64()),
+        _ => Err(DataFusionError::Execution("rate: the interval must be longer than nothing".to_owned())),
+    }
 }
 
 /// `model_name(platform, request_model, response_model, deployment)`: the canonical model, NULL if it is not known.

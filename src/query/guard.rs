@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{self, Visit, visit_relations};
+use datafusion::sql::sqlparser::ast::{self, Visit, Visitor, visit_relations};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
@@ -18,6 +18,10 @@ const MAX_OPERATORS: usize = 1_000;
 /// in the square of their number.
 pub const MAX_TABLES: u64 = 50;
 
+/// Planning asks each call, case and cast for its type, and that asks its arguments, twice over: the time doubles with each
+/// level, and planning can't be interrupted. This much of it is some tenths of a second: thirteen levels, or many times a few.
+const MAX_NESTED_WORK: u64 = 1 << 14;
+
 /// Refuses text that is too long or too deep.
 ///
 /// # Errors
@@ -26,15 +30,73 @@ pub fn check_text(sql: &str, most_bytes: usize) -> Result<(), QueryError> {
     if sql.len() > most_bytes {
         return Err(QueryError::Invalid(format!("the statement is longer than {most_bytes} bytes")));
     }
-    if operators(sql) > MAX_OPERATORS {
+    // Text that has no tokens has none that is deep.
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize().unwrap_or_default();
+    if operators(&tokens) > MAX_OPERATORS {
         return Err(QueryError::Invalid(format!("the statement has more than {MAX_OPERATORS} operators")));
+    }
+    if nested_calls(&tokens) > MAX_NESTED_WORK {
+        return Err(too_deep());
     }
     Ok(())
 }
 
-/// Tokens that may make the tree deeper; lists of values, however long, are flat. Text that has no tokens has none.
-fn operators(sql: &str) -> usize {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize().unwrap_or_default();
+fn too_deep() -> QueryError {
+    let why = "the statement has too many calls, cases or casts inside of each other (more than 13, or many of fewer)";
+    QueryError::Invalid(why.to_owned())
+}
+
+/// The parser tries each call in several ways, its arguments in each of them: its time doubles with each level too.
+fn nested_calls(tokens: &[Token]) -> u64 {
+    let (mut open, mut depth, mut work) = (Vec::new(), 0_u32, 0_u64);
+    let mut called = false;
+    for token in tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))) {
+        match token {
+            Token::LParen => {
+                open.push(called);
+                if called {
+                    depth += 1;
+                    work = work.saturating_add(1 << depth.min(40));
+                }
+            }
+            Token::RParen => depth -= u32::from(open.pop().unwrap_or_default()),
+            _ => {}
+        }
+        called = matches!(token, Token::Word(word) if !LISTS.contains(&word.keyword));
+    }
+    work
+}
+
+/// Words before a parenthesis that call nothing.
+const LISTS: [Keyword; 24] = [
+    Keyword::IN,
+    Keyword::FROM,
+    Keyword::SELECT,
+    Keyword::AND,
+    Keyword::OR,
+    Keyword::WHERE,
+    Keyword::NOT,
+    Keyword::AS,
+    Keyword::ON,
+    Keyword::BY,
+    Keyword::VALUES,
+    Keyword::WHEN,
+    Keyword::THEN,
+    Keyword::ELSE,
+    Keyword::JOIN,
+    Keyword::OVER,
+    Keyword::EXISTS,
+    Keyword::USING,
+    Keyword::UNION,
+    Keyword::ALL,
+    Keyword::HAVING,
+    Keyword::BETWEEN,
+    Keyword::FILTER,
+    Keyword::GROUP,
+];
+
+/// Tokens that may make the tree deeper; lists of values, however long, are flat.
+fn operators(tokens: &[Token]) -> usize {
     let flat = |token: &Token| match token {
         Token::Word(word) => word.keyword == Keyword::NoKeyword,
         Token::Comma | Token::Number(..) | Token::SingleQuotedString(_) | Token::Whitespace(_) | Token::Period => true,
@@ -53,6 +115,7 @@ pub fn check(statement: &Statement) -> Result<(), QueryError> {
     match statement {
         Statement::Statement(inner) => match inner.as_ref() {
             ast::Statement::Query(query) if tables(query) > MAX_TABLES => Err(too_many_tables()),
+            ast::Statement::Query(query) if query.visit(&mut Nesting::default()).is_break() => Err(too_deep()),
             ast::Statement::Query(_) | ast::Statement::ShowTables { .. } | ast::Statement::ShowColumns { .. } => Ok(()),
             other => {
                 let text = other.to_string();
@@ -63,6 +126,45 @@ pub fn check(statement: &Statement) -> Result<(), QueryError> {
         Statement::CreateExternalTable(_) => forbidden("CREATE EXTERNAL TABLE"),
         Statement::CopyTo(_) => forbidden("COPY"),
         Statement::Reset(_) => forbidden("RESET"),
+    }
+}
+
+/// How deep expressions are; what is chained by operators is counted by [`check_text`].
+#[derive(Default)]
+struct Nesting {
+    depth: u32,
+    work: u64,
+}
+
+impl Nesting {
+    const fn counts(expression: &ast::Expr) -> bool {
+        use ast::Expr as E;
+        !matches!(
+            expression,
+            E::BinaryOp { .. }
+                | E::Identifier(_)
+                | E::CompoundIdentifier(_)
+                | E::Value(_)
+                | E::Nested(_)
+                | E::InList { .. }
+        )
+    }
+}
+
+impl Visitor for Nesting {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expression: &ast::Expr) -> ControlFlow<()> {
+        if Self::counts(expression) {
+            self.depth += 1;
+            self.work = self.work.saturating_add(1 << self.depth.min(40));
+        }
+        if self.work > MAX_NESTED_WORK { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn post_visit_expr(&mut self, expression: &ast::Expr) -> ControlFlow<()> {
+        self.depth -= u32::from(Self::counts(expression));
+        ControlFlow::Continue(())
     }
 }
 
@@ -112,6 +214,24 @@ mod tests {
         let many = vec!["calls"; 51].join(", ");
         assert!(verdict(&format!("SELECT 1 FROM {many}")).is_err());
         assert!(verdict("WITH a AS (SELECT * FROM calls) SELECT * FROM a JOIN a b ON true").is_ok());
+    }
+
+    #[test]
+    fn refuses_calls_inside_of_calls_inside_of_calls() {
+        let nested = |open: &str, close: &str, depth: usize| {
+            verdict(&format!("SELECT {}1{} FROM calls", open.repeat(depth), close.repeat(depth)))
+        };
+        for (open, close) in [("abs(", ")"), ("CASE WHEN true THEN ", " END"), ("CAST(", " AS INT)"), ("- ", "")] {
+            assert!(nested(open, close, 13).is_ok(), "{open}");
+            assert!(nested(open, close, 14).is_err(), "{open}");
+        }
+        assert!(
+            verdict(&format!("SELECT {} FROM calls", vec!["abs(abs(1))"; 100].join(" + "))).is_ok(),
+            "side by side"
+        );
+        let hidden =
+            format!("WITH a AS (SELECT {}1{}) SELECT 1 FROM a WHERE (SELECT 2) = 2", "abs(".repeat(40), ")".repeat(40));
+        assert!(verdict(&hidden).is_err());
     }
 
     #[test]

@@ -26,7 +26,8 @@ const TEXT: [&str; 9] = ["platform", "model", "layer", "bucket", "scope", "tier"
 const MONEY: [&str; 3] = ["amount", "per", "factor"];
 const INSTANTS: [&str; 3] = ["valid_from", "valid_to", "recorded_at"];
 
-fn schema() -> SchemaRef {
+/// Its columns.
+pub fn schema() -> SchemaRef {
     let instant = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let money = DataType::Decimal128(MONEY_PRECISION, MONEY_SCALE);
     let mut fields: Vec<Field> = TEXT.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect();

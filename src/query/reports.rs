@@ -13,7 +13,7 @@ use crate::finance::ask::Ask;
 use crate::finance::bill::ReconcileError;
 use crate::finance::calendar::Month;
 use crate::finance::capacity::{HourUse, allocated, hours_of, uncovered};
-use crate::finance::chargeback::{Figures, Gap, Inputs, Report, ReportError, SourceSeen, Summed};
+use crate::finance::chargeback::{Figures, Gap, Inputs, Report, ReportError, SourceSeen, Summed, Warning};
 use crate::finance::focus::FocusRefusal;
 use crate::finance::variance::{Item, TooLarge, Variance};
 use crate::finance::what_if::{Compared, Sums, Target, WhatIfReport};
@@ -96,8 +96,11 @@ pub async fn chargeback(
     })
     .await?;
     let Known { complete_to, now, delivered } = known;
+    let scope = engine.caller().scope.clone();
     let Delivered { sources, set_aside } = match delivered {
         Some(delivered) => delivered,
+        // Records have no team: who sees a part of the ledger is not told of them.
+        None if scope.is_some() => Delivered::default(),
         None => {
             let seen = |row: &Row<'_>| {
                 let (last_event, last_read) = (row.instant(2)?, row.instant(3)?);
@@ -108,6 +111,17 @@ pub async fn chargeback(
             Delivered { sources, set_aside: report_rows(engine, view, &ask.set_aside_sql(), set_aside).await? }
         }
     };
+    if let Some(scope) = scope {
+        // Parts of what is shared are parts of the whole, which is not to be seen here.
+        let terms = Terms { commitments: Vec::new(), splits: Vec::new(), ..terms.clone() };
+        let inputs = Inputs { lines, ledger, gaps, complete_to, now, ..Inputs::default() };
+        let mut report = Report::new(ask, &terms, inputs)?;
+        let text = format!(
+            "these are the calls with {scope}: paid capacity, shared cost and corrections of closed months are not in it"
+        );
+        report.warnings.push(Warning { code: "scoped", text });
+        return Ok(report);
+    }
     let span = hours_of(ask.interval(), now);
     let on_capacity: u64 = ledger.iter().map(|line| line.figures.allocated_calls).sum();
     // Most stores have no such calls.

@@ -1,92 +1,44 @@
 //! One statement: check, plan, run as a stream.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{ParamValues, ScalarValue};
-use datafusion::error::DataFusionError;
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::ParamValues;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::coop::CooperativeExec;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
-use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_plan::execute_stream;
+use datafusion::prelude::{SQLOptions, SessionContext};
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::parser::Statement as Parsed;
 use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
-use super::commitments;
-use super::functions::functions;
-use super::guard;
-use super::ids::CompareIdsAsBytes;
-use super::prices;
+use super::answer::{Answer, Part};
+use super::context::{Contexts, Needs};
+use super::error::{classify, first_line};
+use super::postgres::{self, Statement};
 use super::registry::EmptyRegistry;
+use super::stop::{Running, Stop, stopping};
 use super::threads::QueryThreads;
-use super::views;
 use super::what_if;
-use crate::columns::Row;
+use super::{Limits, QueryError, RoleLimit, RoleLimits, guard};
+use crate::access::{Caller, Role};
 use crate::finance::Terms;
-use crate::ledger::{LedgerError, View};
-use crate::model::Call;
+use crate::ledger::View;
 use crate::pricing::PriceBook;
 use crate::settle::Rules;
 use crate::telemetry::metrics;
-
-/// Bounds of one query.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Rows of an answer; more are cut and the answer says so.
-    pub rows: usize,
-    /// Time from arrival to the last row.
-    pub time: Duration,
-    /// Bytes of SQL text.
-    pub text_bytes: usize,
-    /// Bytes of an answer in memory.
-    pub answer_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { rows: 100_000, time: Duration::from_secs(30), text_bytes: 64 << 10, answer_bytes: 256 << 20 }
-    }
-}
 
 /// Memory that all queries share.
 const MEMORY_BYTES: usize = 512 << 20;
 /// Queries that run at once; more wait.
 const CONCURRENT: usize = 8;
-
-/// Functions that make much out of little, outside of the memory that is counted.
-const INFLATING: [&str; 8] =
-    ["repeat", "lpad", "rpad", "array_repeat", "list_repeat", "array_resize", "list_resize", "levenshtein"];
-
-/// Why a query was not answered.
-#[derive(Debug, thiserror::Error)]
-pub enum QueryError {
-    /// The statement can't be read, or names what is not there.
-    #[error("{0}")]
-    Invalid(String),
-    /// The statement would do more than read.
-    #[error("only SELECT is allowed here: {0}")]
-    Forbidden(String),
-    /// The query took too long.
-    #[error("the query took longer than {} s", .0.as_secs())]
-    Timeout(Duration),
-    /// The query needs more memory than there is.
-    #[error("the query needs more memory than it may use")]
-    TooLarge,
-    /// Our fault.
-    #[error("the query failed inside")]
-    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
 
 /// Parameters of a statement.
 #[derive(Clone, Debug, Default)]
@@ -100,115 +52,67 @@ pub enum Params {
     Named(HashMap<String, ScalarValue>),
 }
 
-/// What a query's task sends.
-enum Part {
-    Rows(RecordBatch),
-    Failed(QueryError),
-    End,
+/// Who asks, and how.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// Who it is.
+    pub caller: Caller,
+    /// Whether PostgreSQL's catalogue and functions are there.
+    pub postgres: bool,
+    /// Time that they give it, where that is less than they may have.
+    pub patience: Option<Duration>,
+    /// Whether rows go out as they come, so that there may be many.
+    pub exports: bool,
+    /// The part of the answer that they want.
+    pub page: Page,
 }
 
-/// A running answer. Dropping it cancels the query.
-pub struct Answer {
-    schema: SchemaRef,
-    batches: mpsc::Receiver<Part>,
-    query: AbortHandle,
-    deadline: Instant,
-    limits: Limits,
-    left: usize,
-    left_bytes: usize,
-    truncated: bool,
-    started: Instant,
+/// A part of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Rows before it.
+    pub skip: usize,
+    /// Its rows at most.
+    pub most: Option<usize>,
 }
 
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.query.abort();
+impl Asker {
+    /// Somebody who asks in plain SQL.
+    #[must_use]
+    pub const fn plain(caller: Caller) -> Self {
+        Self { caller, postgres: false, patience: None, exports: false, page: Page { skip: 0, most: None } }
     }
 }
 
-impl Answer {
+/// What a statement would answer.
+#[derive(Clone, Debug)]
+pub struct Described {
     /// The columns.
-    #[must_use]
-    pub fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    /// True once rows were cut at the limit.
-    #[must_use]
-    pub const fn truncated(&self) -> bool {
-        self.truncated
-    }
-
-    /// Time since the query arrived.
-    #[must_use]
-    pub fn elapsed(&self) -> Duration {
-        self.started.elapsed()
-    }
-
-    /// The next rows; `None` at the end or at the row limit.
-    ///
-    /// # Errors
-    /// The query fails or its time is over.
-    pub async fn next(&mut self) -> Result<Option<RecordBatch>, QueryError> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        let Some(batch) = self.receive().await? else {
-            metrics::query(self.elapsed(), "ok");
-            return Ok(None);
-        };
-        self.left_bytes = match self.left_bytes.checked_sub(batch.get_array_memory_size()) {
-            Some(left) => left,
-            None => return self.failed(QueryError::TooLarge),
-        };
-        // One row more than the limit was asked for: that there is one tells that rows are missing.
-        let rows = batch.num_rows().min(self.left);
-        self.truncated = rows < batch.num_rows();
-        self.left -= rows;
-        while self.left == 0 && !self.truncated {
-            let Some(more) = self.receive().await? else { break };
-            self.truncated = more.num_rows() > 0;
-        }
-        Ok(Some(batch.slice(0, rows)))
-    }
-
-    async fn receive(&mut self) -> Result<Option<RecordBatch>, QueryError> {
-        match tokio::time::timeout_at(self.deadline, self.batches.recv()).await {
-            Err(_) => self.failed(QueryError::Timeout(self.limits.time)),
-            Ok(Some(Part::Rows(batch))) => Ok(Some(batch)),
-            Ok(Some(Part::End)) => Ok(None),
-            Ok(Some(Part::Failed(error))) => self.failed(error),
-            Ok(None) => self.failed(QueryError::Internal("the query's task died".into())),
-        }
-    }
-
-    /// All rows.
-    ///
-    /// # Errors
-    /// The query fails or its time is over.
-    pub async fn collect(&mut self) -> Result<Vec<RecordBatch>, QueryError> {
-        let mut batches = Vec::new();
-        while let Some(batch) = self.next().await? {
-            batches.push(batch);
-        }
-        Ok(batches)
-    }
-
-    fn failed<T>(&self, error: QueryError) -> Result<T, QueryError> {
-        metrics::query(self.elapsed(), "error");
-        Err(error)
-    }
+    pub schema: SchemaRef,
+    /// Types of `$1`, `$2`, … as far as they can be told.
+    pub params: Vec<Option<DataType>>,
 }
 
 /// Answers statements over views, within limits that all of them share.
 #[derive(Clone)]
 pub struct Engine {
-    runtime: Arc<RuntimeEnv>,
+    contexts: Contexts,
     threads: QueryThreads,
     slots: Arc<Semaphore>,
+    roles: Arc<HashMap<Role, Arc<Semaphore>>>,
     limits: Limits,
-    rules: Arc<Rules>,
-    terms: Arc<Terms>,
+    role_limits: Option<RoleLimits>,
+    /// Whose rows are asked.
+    caller: Caller,
+}
+
+/// A place among the queries that run; held to the end, also of a plan that nobody waits for any more.
+type Slot = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
+
+/// What is to be done, on a thread of the queries.
+enum Task {
+    Text(String),
+    Statement(Box<Parsed>, bool),
 }
 
 impl Engine {
@@ -217,67 +121,159 @@ impl Engine {
     /// # Errors
     /// The runtime can't be set up.
     pub fn new(limits: Limits, rules: Arc<Rules>) -> Result<Self, QueryError> {
-        let pool = TrackConsumersPool::new(FairSpillPool::new(MEMORY_BYTES), std::num::NonZeroUsize::MIN);
-        let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(pool))
-            // Nothing but what a view registers can be read: no file, no URL.
-            .with_object_store_registry(Arc::new(EmptyRegistry::default()))
-            .with_metadata_cache_limit(128 << 20)
-            .build_arc()
-            .map_err(|error| QueryError::Internal(Box::new(error)))?;
         Ok(Self {
-            runtime,
+            contexts: Contexts::new(runtime()?, rules),
             threads: QueryThreads::start()?,
             slots: Arc::new(Semaphore::new(CONCURRENT)),
+            roles: Arc::default(),
             limits,
-            rules,
-            terms: Arc::default(),
+            role_limits: None,
+            caller: Caller::anyone(),
         })
+    }
+
+    /// Gives each role limits of its own.
+    #[must_use]
+    pub fn with_roles(self, limits: RoleLimits) -> Self {
+        let slots = |role: Role| (role, Arc::new(Semaphore::new(limits.of(role).concurrent)));
+        Self { roles: Arc::new(Role::ALL.into_iter().map(slots).collect()), role_limits: Some(limits), ..self }
     }
 
     /// What functions know names and prices by.
     #[must_use]
     pub const fn rules(&self) -> &Arc<Rules> {
-        &self.rules
+        &self.contexts.rules
     }
 
     /// The same engine, its memory and its threads, with other bounds of one query: for reports that keep sums only.
     #[must_use]
     pub fn with_limits(&self, limits: Limits) -> Self {
-        Self { limits, ..self.clone() }
+        Self { limits, role_limits: None, ..self.clone() }
     }
 
     /// The same engine with other names and prices: those that a closed month was closed with.
     #[must_use]
     pub fn with_rules(&self, rules: Arc<Rules>) -> Self {
-        Self { rules, ..self.clone() }
+        Self { contexts: self.contexts.with_rules(rules), ..self.clone() }
     }
 
     /// The same engine, which knows what is paid by the hour.
     #[must_use]
     pub fn with_terms(self, terms: Arc<Terms>) -> Self {
-        Self { terms, ..self }
+        Self { contexts: self.contexts.with_terms(terms), ..self }
+    }
+
+    /// The same engine for somebody: what it is asked by itself, it answers from the rows that they see.
+    #[must_use]
+    pub fn asked_by(&self, caller: Caller) -> Self {
+        Self { caller, ..self.clone() }
+    }
+
+    /// Whose rows it answers from.
+    pub(super) const fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     /// The price book that functions and reports know.
     pub(super) fn prices(&self) -> &PriceBook {
-        &self.rules.prices
+        &self.rules().prices
+    }
+
+    /// Starts a statement over `view`, for whom the engine answers.
+    ///
+    /// # Errors
+    /// The statement is invalid, forbidden, or fails at once.
+    pub async fn run(&self, view: &View, sql: &str, params: Params) -> Result<Answer, QueryError> {
+        self.run_as(view, &Asker::plain(self.caller.clone()), sql, params).await
     }
 
     /// Starts a statement over `view`.
     ///
     /// # Errors
     /// The statement is invalid, forbidden, or fails at once.
-    pub async fn run(&self, view: &View, sql: &str, params: Params) -> Result<Answer, QueryError> {
-        let started = Instant::now();
-        let deadline = started + self.limits.time;
+    pub async fn run_as(&self, view: &View, asker: &Asker, sql: &str, params: Params) -> Result<Answer, QueryError> {
         guard::check_text(sql, self.limits.text_bytes)?;
-        let (engine, view, sql) = (self.clone(), view.clone(), sql.to_owned());
+        self.start(view, asker, Task::Text(sql.to_owned()), params).await
+    }
+
+    /// Starts one of [`Engine::statements`] over `view`.
+    ///
+    /// # Errors
+    /// The statement asks for nothing, is invalid, forbidden, or fails at once.
+    pub async fn run_statement(
+        &self,
+        view: &View,
+        asker: &Asker,
+        statement: &Statement,
+        params: Params,
+    ) -> Result<Answer, QueryError> {
+        self.start(view, asker, task(statement)?, params).await
+    }
+
+    /// Reads a text of statements as PostgreSQL's clients send them.
+    ///
+    /// # Errors
+    /// One of them can't be read, or is forbidden.
+    pub async fn statements(&self, sql: &str) -> Result<Vec<Statement>, QueryError> {
+        let (most, sql) = (self.limits.text_bytes, sql.to_owned());
+        // On a thread with a deep stack: a long chain of operators is a deep tree.
+        self.elsewhere(Instant::now() + self.limits.time, async move { postgres::statements(&sql, most) }).await
+    }
+
+    /// What one of [`Engine::statements`] would answer, without running it.
+    ///
+    /// # Errors
+    /// The statement asks for nothing, is invalid or forbidden.
+    pub async fn describe(&self, view: &View, asker: &Asker, statement: &Statement) -> Result<Described, QueryError> {
+        let limits = self.limits_of(asker);
+        let (engine, view, asker, task) = (self.clone(), view.clone(), asker.clone(), task(statement)?);
+        self.elsewhere(Instant::now() + limits.time, async move {
+            let _slot = engine.slot(&asker).await?;
+            let (_, plan) = engine.plan(&view, &asker, task).await?;
+            let types = parameter_types(&plan)?;
+            let count = types.keys().filter_map(|name| name.trim_start_matches('$').parse::<usize>().ok()).max();
+            let params = (1..=count.unwrap_or(0)).map(|n| types.get(&format!("${n}")).cloned().flatten()).collect();
+            Ok(Described { schema: Arc::clone(plan.schema().inner()), params })
+        })
+        .await
+    }
+
+    /// Bounds of what somebody asks.
+    #[must_use]
+    pub fn limits_of(&self, asker: &Asker) -> Limits {
+        let own = self.role_limits.as_ref().map(|limits| limits.of(asker.caller.role));
+        let rows_of = |own: RoleLimit| if asker.exports { own.export_rows } else { own.rows };
+        let (rows, time) = own.map_or((self.limits.rows, self.limits.time), |own| (rows_of(own), own.time));
+        let rows = asker.page.most.map_or(rows, |most| most.min(rows));
+        Limits { rows, time: asker.patience.map_or(time, |patience| patience.min(time)), ..self.limits }
+    }
+
+    async fn elsewhere<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        work: impl Future<Output = Result<T, QueryError>> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let handle = self.threads.handle().ok_or_else(ending)?;
+        let mut running = handle.spawn(work);
+        match timeout_at(deadline, &mut running).await {
+            Ok(done) => done.map_err(|error| QueryError::Internal(Box::new(error)))?,
+            Err(_) => {
+                running.abort();
+                Err(QueryError::Timeout(self.limits.time))
+            }
+        }
+    }
+
+    async fn start(&self, view: &View, asker: &Asker, task: Task, params: Params) -> Result<Answer, QueryError> {
+        let started = Instant::now();
+        let limits = self.limits_of(asker);
+        let deadline = started + limits.time;
+        let stop = Stop::at(deadline.into_std());
+        let (engine, view, asker, end) = (self.clone(), view.clone(), asker.clone(), Arc::clone(&stop));
         let (planned, schema) = oneshot::channel();
         let (sender, batches) = mpsc::channel(2);
         let work = async move {
-            // The slot is held to the end, also of a plan that nobody waits for any more.
-            let (mut stream, _slot) = match engine.start(&view, &sql, params).await {
+            let (mut stream, _slot) = match engine.begin(&view, &asker, task, params, (limits.rows, &end)).await {
                 Ok(started) => started,
                 Err(error) => {
                     // Who asked may have gone.
@@ -297,115 +293,146 @@ impl Engine {
             // Who asked may have gone.
             let _ = sender.send(Part::End).await;
         };
-        let ending = || QueryError::Internal("the engine is ending".into());
-        let query = self.threads.handle().ok_or_else(ending)?.spawn(work).abort_handle();
-        let schema = match tokio::time::timeout_at(deadline, schema).await {
+        // Who asked and does not read its rows must not hold a slot for longer than its time.
+        let query = self.threads.handle().ok_or_else(ending)?.spawn(timeout_at(deadline, work)).abort_handle();
+        // Who asked may go while it is planned: then nobody waits for it either.
+        let query = Running::new(query, stop);
+        let schema = match timeout_at(deadline, schema).await {
             Ok(Ok(Ok(schema))) => schema,
             Ok(Ok(Err(error))) => {
                 metrics::query(started.elapsed(), "refused");
                 return Err(error);
             }
-            Ok(Err(_)) => return Err(QueryError::Internal("the query's task died".into())),
-            Err(_) => {
-                query.abort();
+            Ok(Err(_)) if Instant::now() < deadline => {
+                return Err(QueryError::Internal("the query's task died".into()));
+            }
+            Ok(Err(_)) | Err(_) => {
                 metrics::query(started.elapsed(), "timeout");
-                return Err(QueryError::Timeout(self.limits.time));
+                return Err(QueryError::Timeout(limits.time));
             }
         };
-        let (limits, left, left_bytes) = (self.limits, self.limits.rows, self.limits.answer_bytes);
-        Ok(Answer { schema, batches, query, deadline, limits, left, left_bytes, truncated: false, started })
+        Ok(Answer::new(schema, batches, query, limits, started))
     }
 
-    async fn start(
+    async fn slot(&self, asker: &Asker) -> Result<Slot, QueryError> {
+        let internal = |error| QueryError::Internal(Box::new(error));
+        // First the role's: who waits for that takes nothing from the others.
+        let of_role = match self.roles.get(&asker.caller.role) {
+            Some(slots) => Some(Arc::clone(slots).acquire_owned().await.map_err(internal)?),
+            None => None,
+        };
+        Ok((Arc::clone(&self.slots).acquire_owned().await.map_err(internal)?, of_role))
+    }
+
+    async fn begin(
         &self,
         view: &View,
-        sql: &str,
+        asker: &Asker,
+        task: Task,
         params: Params,
-    ) -> Result<(SendableRecordBatchStream, OwnedSemaphorePermit), QueryError> {
-        let slot =
-            Arc::clone(&self.slots).acquire_owned().await.map_err(|error| QueryError::Internal(Box::new(error)))?;
-        let state = SessionStateBuilder::new()
-            .with_config(config())
-            .with_runtime_env(Arc::clone(&self.runtime))
-            .with_default_features()
-            .with_optimizer_rule(Arc::new(CompareIdsAsBytes))
-            .build();
-        let context = SessionContext::new_with_state(state);
-        for inflating in INFLATING {
-            context.deregister_udf(inflating);
-        }
-        for function in functions(&self.rules) {
-            context.register_udf(function);
-        }
-        let text = what_if::quoted(sql);
-        let mut statement =
-            context.state().sql_to_statement(&text, &datafusion::config::Dialect::PostgreSQL).map_err(classify)?;
-        guard::check(&statement)?;
-        let asks_elsewhere = what_if::place_arguments(&mut statement).map_err(classify)?;
-        self.register(view, &context, &statement).await?;
-        if asks_elsewhere && let Some(calls) = view.provider(Call::TABLE, &context).await.map_err(internal)? {
-            let function = what_if::WhatIfFunction { calls, rules: Arc::clone(&self.rules) };
-            context.register_udtf(what_if::NAME, Arc::new(function));
-        }
-        let plan = context.state().statement_to_plan(statement).await.map_err(classify)?;
-        let only_read = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        only_read.verify_plan(&plan).map_err(|error| QueryError::Forbidden(first_line(&error.to_string())))?;
-        few_tables(&plan)?;
+        (rows, stop): (usize, &Arc<Stop>),
+    ) -> Result<(SendableRecordBatchStream, Slot), QueryError> {
+        let (slot, skip) = (self.slot(asker).await?, asker.page.skip);
+        let (context, plan) = self.plan(view, asker, task).await?;
         let plan = match params {
             Params::None => plan,
-            Params::Positional(values) => plan.with_param_values(ParamValues::from(values)).map_err(classify)?,
+            Params::Positional(values) => {
+                let values = fitting(&plan, values)?;
+                plan.with_param_values(ParamValues::from(values)).map_err(classify)?
+            }
             Params::Named(values) => plan.with_param_values(ParamValues::from(values)).map_err(classify)?,
         };
         let frame = context.execute_logical_plan(plan).await.map_err(classify)?;
         let explains = matches!(frame.logical_plan(), LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
-        let most = Some(self.limits.rows.saturating_add(1));
-        let frame = if explains { frame } else { frame.limit(0, most).map_err(classify)? };
+        let most = Some(rows.saturating_add(1));
+        let frame = if explains { frame } else { frame.limit(skip, most).map_err(classify)? };
         let task = Arc::new(frame.task_ctx());
-        let plan = yielding_joins(frame.create_physical_plan().await.map_err(classify)?)?;
+        let plan = stopping(frame.create_physical_plan().await.map_err(classify)?, stop).map_err(classify)?;
         Ok((execute_stream(plan, task).map_err(classify)?, slot))
     }
 
-    /// Registers the tables and views that the statement names; all of them if it asks the information schema.
-    async fn register(&self, view: &View, context: &SessionContext, statement: &Statement) -> Result<(), QueryError> {
-        let references = context.state().resolve_table_references(statement).map_err(classify)?;
-        let everything = !matches!(statement, Statement::Statement(inner) if matches!(inner.as_ref(), ast::Statement::Query(_)))
-            || references
-                .iter()
-                .any(|reference| reference.schema().is_some_and(|schema| schema == "information_schema"));
-        let mut names: BTreeSet<String> = references.iter().map(|reference| reference.table().to_owned()).collect();
-        if everything {
-            names.extend(views::names().chain(View::TABLES).map(str::to_owned));
-        }
-        let hourly = names.contains(commitments::TABLE);
-        if hourly {
-            names.insert(Call::TABLE.to_owned());
-        }
-        views::with_needed(&mut names);
-        for name in View::TABLES.into_iter().filter(|name| names.contains(*name)) {
-            let provider = view.provider(name, context).await.map_err(internal)?;
-            if let Some(provider) = provider {
-                context.register_table(name, provider).map_err(classify)?;
+    /// Checks and plans; what of a plan can do more than read is refused.
+    async fn plan(&self, view: &View, asker: &Asker, task: Task) -> Result<(SessionContext, LogicalPlan), QueryError> {
+        let context = self.contexts.new_for(asker);
+        let (mut statement, catalog) = match task {
+            Task::Text(sql) => {
+                let dialect = datafusion::config::Dialect::PostgreSQL;
+                (context.state().sql_to_statement(&what_if::quoted(&sql), &dialect).map_err(classify)?, false)
             }
+            Task::Statement(statement, catalog) => (*statement, catalog),
+        };
+        guard::check(&statement)?;
+        if let (Some(scope), Parsed::Explain(_)) = (&asker.caller.scope, &statement) {
+            return Err(QueryError::OutOfScope(format!("a plan tells of all rows; you see those with {scope}")));
         }
-        if hourly || everything {
-            commitments::register(context, &self.rules.prices, &self.terms, hourly).await.map_err(classify)?;
-        }
-        let priced = names.contains(prices::TABLE);
-        if priced || everything {
-            prices::register(context, &self.rules.prices, priced).map_err(classify)?;
-        }
-        views::register(context, &names).await.map_err(classify)
+        let elsewhere = what_if::place_arguments(&mut statement).map_err(classify)?;
+        self.contexts.register(view, &context, asker, &statement, Needs { catalog, elsewhere }).await?;
+        let plan = context.state().statement_to_plan(statement).await.map_err(classify)?;
+        let only_read = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        only_read.verify_plan(&plan).map_err(|error| QueryError::Forbidden(first_line(&error.to_string())))?;
+        few_tables(&plan)?;
+        Ok((context, plan))
     }
 }
 
-/// A join makes rows for hours out of few that it read; what is above it must yield on the way, or no timeout is ever
-/// looked at and the threads are lost to everyone else.
-fn yielding_joins(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
-    let wrapped = plan.transform_up(|node| {
-        let joins = node.children().len() > 1;
-        Ok(if joins { Transformed::yes(Arc::new(CooperativeExec::new(node)) as _) } else { Transformed::no(node) })
+fn ending() -> QueryError {
+    QueryError::Internal("the engine is ending".into())
+}
+
+fn task(statement: &Statement) -> Result<Task, QueryError> {
+    let nothing = || QueryError::Invalid("the statement asks for nothing".to_owned());
+    statement.parsed.clone().map(|parsed| Task::Statement(parsed, statement.catalog)).ok_or_else(nothing)
+}
+
+/// What each parameter is compared with, or cast to.
+fn parameter_types(plan: &LogicalPlan) -> Result<HashMap<String, Option<DataType>>, QueryError> {
+    let mut types = plan.get_parameter_types().map_err(classify)?;
+    let collected = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Limit(limit) = node {
+            for count in [&limit.skip, &limit.fetch].into_iter().flatten() {
+                if let Expr::Placeholder(parameter) = &**count {
+                    types.entry(parameter.id.clone()).or_default().get_or_insert(DataType::Int64);
+                }
+            }
+        }
+        node.apply_expressions(|expression| {
+            expression.apply(|part| {
+                if let Expr::Cast(cast) = part
+                    && let Expr::Placeholder(parameter) = &*cast.expr
+                {
+                    let known = types.entry(parameter.id.clone()).or_default();
+                    *known = known.take().or_else(|| Some(cast.field.data_type().clone()));
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
     });
-    Ok(wrapped.map_err(classify)?.data)
+    collected.map_err(classify)?;
+    Ok(types)
+}
+
+/// Values as the types that the statement has for them.
+fn fitting(plan: &LogicalPlan, values: Vec<ScalarValue>) -> Result<Vec<ScalarValue>, QueryError> {
+    let types = parameter_types(plan)?;
+    let fitted = values.into_iter().enumerate().map(|(index, value)| {
+        let wanted = types.get(&format!("${}", index + 1)).and_then(Option::as_ref);
+        match wanted.filter(|wanted| **wanted != value.data_type()) {
+            Some(wanted) => value.cast_to(wanted).map_err(classify),
+            None => Ok(value),
+        }
+    });
+    fitted.collect()
+}
+
+fn runtime() -> Result<Arc<RuntimeEnv>, QueryError> {
+    let pool = TrackConsumersPool::new(FairSpillPool::new(MEMORY_BYTES), std::num::NonZeroUsize::MIN);
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(pool))
+        // Nothing but what a view registers can be read: no file, no URL.
+        .with_object_store_registry(Arc::new(EmptyRegistry::default()))
+        .with_metadata_cache_limit(128 << 20)
+        .build_arc()
+        .map_err(|error| QueryError::Internal(Box::new(error)))
 }
 
 /// WITH inside of subqueries is seen only in the plan.
@@ -417,40 +444,4 @@ fn few_tables(plan: &LogicalPlan) -> Result<(), QueryError> {
     })
     .map_err(classify)?;
     if tables > guard::MAX_TABLES { Err(guard::too_many_tables()) } else { Ok(()) }
-}
-
-fn config() -> SessionConfig {
-    SessionConfig::new()
-        .with_information_schema(true)
-        .with_default_catalog_and_schema("polymeter", "public")
-        .with_target_partitions(2)
-        .with_batch_size(4096)
-        .set_bool("datafusion.execution.parquet.pushdown_filters", true)
-        .set_bool("datafusion.execution.parquet.reorder_filters", true)
-        // Dictionary keys and IN-list pushdown of hash joins don't go together yet.
-        .set_usize("datafusion.optimizer.hash_join_inlist_pushdown_max_size", 0)
-        .set_usize("datafusion.optimizer.hash_join_inlist_pushdown_max_distinct_values", 0)
-        .set_str("datafusion.sql_parser.dialect", "postgresql")
-        .set_usize("datafusion.sql_parser.recursion_limit", 50)
-        .set_str("datafusion.execution.time_zone", "UTC")
-}
-
-fn internal(error: LedgerError) -> QueryError {
-    QueryError::Internal(Box::new(error))
-}
-
-/// What of an engine's error is the user's to see.
-fn classify(error: DataFusionError) -> QueryError {
-    match error.find_root() {
-        DataFusionError::ResourcesExhausted(_) => QueryError::TooLarge,
-        DataFusionError::ObjectStore(_)
-        | DataFusionError::IoError(_)
-        | DataFusionError::ParquetError(_)
-        | DataFusionError::Internal(_) => QueryError::Internal(Box::new(error)),
-        root => QueryError::Invalid(first_line(&root.message())),
-    }
-}
-
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
 }

@@ -49,6 +49,11 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     VIEWS.iter().map(|view| view.name)
 }
 
+/// All names and statements, each after what it reads.
+pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    VIEWS.iter().map(|view| (view.name, view.sql))
+}
+
 /// Registers the views among `names`; what they read is there already.
 ///
 /// # Errors

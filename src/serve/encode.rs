@@ -1,10 +1,11 @@
 //! Answers in the formats that clients ask for.
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::writer::{LineDelimited, WriterBuilder};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 /// Format of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +54,13 @@ impl Format {
     }
 }
 
+/// Names and types of the columns.
+#[must_use]
+pub fn columns(schema: &SchemaRef) -> Vec<Value> {
+    let columns = schema.fields().iter();
+    columns.map(|field| json!({"name": field.name(), "type": field.data_type().to_string()})).collect()
+}
+
 /// One JSON object a row and line; NULL is written out.
 ///
 /// # Errors
@@ -82,9 +90,17 @@ pub fn json_rows(batches: &[RecordBatch]) -> Result<Vec<Box<RawValue>>, ArrowErr
 /// # Errors
 /// A column can't be written as CSV.
 pub fn csv(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<u8>, ArrowError> {
+    csv_part(schema, batches, true)
+}
+
+/// A part of a CSV; the first one has the header line.
+///
+/// # Errors
+/// A column can't be written as CSV.
+pub fn csv_part(schema: &SchemaRef, batches: &[RecordBatch], first: bool) -> Result<Vec<u8>, ArrowError> {
     let flat = batches.iter().map(flatten).collect::<Result<Vec<_>, _>>()?;
-    let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(Vec::new());
-    if flat.is_empty() {
+    let mut writer = arrow::csv::WriterBuilder::new().with_header(first).build(Vec::new());
+    if flat.is_empty() && first {
         writer.write(&flatten(&RecordBatch::new_empty(schema.clone()))?)?;
     }
     for batch in &flat {
@@ -93,9 +109,22 @@ pub fn csv(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<u8>, Arrow
     Ok(writer.into_inner())
 }
 
+/// A column as JSON text; NULL stays NULL.
+///
+/// # Errors
+/// It can't be written as JSON.
+pub fn json_column(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let single = RecordBatch::try_from_iter([("v", column.clone())])?;
+    let rows = json_rows(std::slice::from_ref(&single))?;
+    let text = rows.iter().map(|row| {
+        let inner = row.get().strip_prefix("{\"v\":").and_then(|text| text.strip_suffix('}'));
+        inner.filter(|text| *text != "null").map(str::to_owned)
+    });
+    Ok(std::sync::Arc::new(text.collect::<StringArray>()))
+}
+
 /// Nested columns as JSON text.
 fn flatten(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    use arrow::array::{ArrayRef, StringArray};
     use arrow::datatypes::{Field, Schema};
     let mut fields = Vec::new();
     let mut columns: Vec<ArrayRef> = Vec::new();
@@ -105,13 +134,7 @@ fn flatten(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
             columns.push(column.clone());
             continue;
         }
-        let single = RecordBatch::try_from_iter([("v", column.clone())])?;
-        let rows = json_rows(std::slice::from_ref(&single))?;
-        let text = rows.iter().map(|row| {
-            let inner = row.get().strip_prefix("{\"v\":").and_then(|text| text.strip_suffix('}'));
-            inner.filter(|text| *text != "null").map(str::to_owned)
-        });
-        columns.push(std::sync::Arc::new(text.collect::<StringArray>()));
+        columns.push(json_column(column)?);
         fields.push(Field::new(field.name(), DataType::Utf8, true));
     }
     RecordBatch::try_new(std::sync::Arc::new(Schema::new(fields)), columns)

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tracing::error;
 
+use super::guest::Code;
 use crate::query::QueryError;
 
 /// An error as a client sees it.
@@ -54,21 +55,17 @@ impl From<QueryRejection> for ApiError {
 
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
-        let message = error.to_string();
-        match error {
-            QueryError::Invalid(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_query", message)
-                .hint("tables: calls, observations, quarantine, provider_metrics, bill_lines; columns: SHOW COLUMNS FROM calls"),
-            QueryError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "read_only", message)
-                .hint("the API answers SELECT, EXPLAIN, SHOW TABLES and SHOW COLUMNS"),
-            QueryError::Timeout(_) => Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", message)
-                .hint("narrow the time range with ts >= … AND ts < …"),
-            QueryError::TooLarge => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too_large", message)
-                .hint("group or filter before sorting and joining"),
+        let status = match &error {
+            QueryError::Invalid(_) => StatusCode::BAD_REQUEST,
+            QueryError::Forbidden(_) | QueryError::OutOfScope(_) => StatusCode::FORBIDDEN,
+            QueryError::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
+            QueryError::TooLarge => StatusCode::UNPROCESSABLE_ENTITY,
             QueryError::Internal(source) => {
-                error!(error = &*source as &dyn std::error::Error, "query failed inside");
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message).hint("the log of polymeter says why")
+                error!(error = &**source as &dyn std::error::Error, "query failed inside");
+                StatusCode::INTERNAL_SERVER_ERROR
             }
-        }
+        };
+        Self::new(status, error.code(), error.to_string()).hint(error.hint())
     }
 }
 
@@ -76,6 +73,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = json!({"error": {"code": self.code, "message": self.message, "hint": self.hint}});
         let mut response = (self.status, Json(body)).into_response();
+        response.extensions_mut().insert(Code(self.code));
         if self.status == StatusCode::PAYLOAD_TOO_LARGE {
             // The rest of the body is not read: nothing else can be asked on this connection.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

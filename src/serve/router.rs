@@ -2,15 +2,21 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
-use super::handlers::{exports, health, queries, reconcile, reports, sources, sql};
+use super::guest::{Peer, let_in};
+use super::handlers::{exports, health, openapi, queries, reconcile, reports, sources, sql};
+use super::listen::Connections;
+use super::shrink::shrink;
 use super::{ApiError, ApiState, board};
+use crate::access::Tls;
 
 /// Bytes of a request body.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -32,6 +38,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/reports/reconcile/calls", get(reconcile::calls))
         .route("/api/v1/exports/focus", get(exports::focus))
         .route("/api/v1/sources", get(sources::list))
+        .route("/api/v1/openapi.json", get(openapi::openapi))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
@@ -43,6 +50,8 @@ pub fn router(state: ApiState) -> Router {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this method is not allowed here")
         })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn(shrink))
+        .layer(from_fn_with_state(state.clone(), let_in))
         .with_state(state)
 }
 
@@ -53,7 +62,9 @@ pub fn router(state: ApiState) -> Router {
 pub async fn serve_api(
     state: ApiState,
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    axum::serve(listener, router(state)).with_graceful_shutdown(shutdown).await
+    let service = router(state).into_make_service_with_connect_info::<Peer>();
+    axum::serve(Connections::accept(listener, tls)?, service).with_graceful_shutdown(shutdown).await
 }

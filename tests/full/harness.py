@@ -141,7 +141,7 @@ class Polymeter:
         self.data, self.env = str(data), {**os.environ, **(env or {})}
         self.log = pathlib.Path(tempfile.mkstemp(prefix="serve-", suffix=".log", dir=work)[1])
         command = [BIN, "serve", "--data", self.data]
-        for option in ("--http", "--otlp-grpc", "--otlp-http"):
+        for option in ("--http", "--pg", "--otlp-grpc", "--otlp-http"):
             command += [option, "127.0.0.1:0"]
         if config:
             command += ["--config", str(config)]
@@ -153,6 +153,7 @@ class Polymeter:
             raise RuntimeError(f"polymeter did not start:\n{self.log.read_text()[-3000:]}")
         text = self.log.read_text()
         address = lambda name: re.search(rf"{name}\s+http://(\S+)", text).group(1)
+        self.pg = re.search(r"postgresql://([^/]+)/", text).group(1)
         self.http, self.grpc, self.otlp_http = address("HTTP API"), address("OTLP/gRPC"), f"http://{address('OTLP/HTTP')}"
 
     def __enter__(self):

@@ -25,7 +25,7 @@ fn no_panic(done: &Finished) {
 /// Arguments of a server on free ports.
 fn serve<'a>(data: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let mut args = vec!["serve", "--data", data];
-    for option in ["--http", "--otlp-grpc", "--otlp-http"] {
+    for option in ["--http", "--pg", "--otlp-grpc", "--otlp-http"] {
         if !more.contains(&option) {
             args.extend([option, "127.0.0.1:0"]);
         }
@@ -39,7 +39,7 @@ fn a_busy_port_is_told_with_the_option_that_helps() {
     let place = Place::new();
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = busy.local_addr().unwrap().to_string();
-    for option in ["--http", "--otlp-grpc", "--otlp-http"] {
+    for option in ["--http", "--pg", "--otlp-grpc", "--otlp-http"] {
         let done = place.run(&serve(&place.data(), &[option, &address]));
         one_clear_line(&done, &[&address, option]);
     }

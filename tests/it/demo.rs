@@ -59,7 +59,7 @@ fn the_demo_does_not_mix_with_real_calls() {
     place.import("bedrock", &[&file]);
     let data = place.data();
     let mut args = vec!["serve", "--demo", "--data", &data];
-    for option in ["--http", "--otlp-grpc", "--otlp-http"] {
+    for option in ["--http", "--pg", "--otlp-grpc", "--otlp-http"] {
         args.extend([option, "127.0.0.1:0"]);
     }
     let done = place.run(&args);

@@ -125,7 +125,8 @@ fn content(place: &Place) -> Vec<(PathBuf, Vec<u8>)> {
 fn refused(place: &Place, parts: &[&str]) {
     let before = content(place);
     let log = place.file("log.json", lines([bedrock(1, 0)]));
-    let any = ["--http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"];
+    let any =
+        ["--http", "127.0.0.1:0", "--pg", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"];
     one_clear_line(&on(place, &[&["serve"], &any[..]].concat()), parts);
     let commands: [&[&str]; 8] = [
         &["import", "bedrock", &log],

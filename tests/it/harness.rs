@@ -133,10 +133,11 @@ impl Place {
         let data = self.data();
         let mut args = vec!["serve", "--config", &config, "--data", &data];
         args.extend(["--http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"]);
+        args.extend(["--pg", "127.0.0.1:0"]);
         args.extend(more);
         let child = Some(self.spawn(&name, &args, environment));
-        let [http, grpc, otlp] = [(); 3].map(|()| String::new());
-        Starting(Server { child, place: self, name, http, grpc, otlp, client: reqwest::Client::new() })
+        let [http, grpc, otlp, pg] = [(); 4].map(|()| String::new());
+        Starting(Server { child, place: self, name, http, grpc, otlp, pg, client: reqwest::Client::new() })
     }
 
     fn next(&self, what: &str) -> String {
@@ -210,9 +211,14 @@ impl<'a> Starting<'a> {
         })?;
         let address = |label: &str| {
             let line = banner.lines().find(|line| line.trim_start().starts_with(label)).expect("an address");
-            line.split_whitespace().find(|word| word.starts_with("http://")).expect("an address").to_owned()
+            line.split_whitespace().find(|word| word.starts_with("http")).expect("an address").to_owned()
         };
+        let pg = banner.split("postgresql://").nth(1).and_then(|rest| rest.split('/').next());
+        server.pg = pg.unwrap_or_default().to_owned();
         (server.http, server.grpc, server.otlp) = (address("HTTP API"), address("OTLP/gRPC"), address("OTLP/HTTP"));
+        if server.http.starts_with("https") {
+            return Ok(server);
+        }
         eventually("readyz", PATIENCE, || match ask(server.client.get(format!("{}/readyz", server.http))) {
             Some(reply) => (reply.status == 200).then_some(Ok(())),
             None => server.ended().map(Err),
@@ -246,6 +252,8 @@ pub struct Server<'a> {
     pub grpc: String,
     /// Address of OTLP over HTTP.
     pub otlp: String,
+    /// Host and port of the PostgreSQL wire.
+    pub pg: String,
     client: reqwest::Client,
 }
 

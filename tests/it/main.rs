@@ -10,8 +10,10 @@
 )]
 
 mod harness;
+mod pg_client;
 mod records;
 
+mod access;
 mod api;
 mod architecture;
 mod bad_input;
@@ -36,11 +38,14 @@ mod faults;
 mod faulty_store;
 mod focus;
 mod formats;
+mod hostile;
 mod inside;
 mod live;
 mod moments;
 mod money;
+mod openapi;
 mod ops;
+mod postgres;
 mod receiver;
 mod receiver_limits;
 mod receiver_tls;
@@ -48,6 +53,8 @@ mod recompute;
 mod replicas;
 mod samples;
 mod set_aside;
+mod streams;
+mod terminal;
 mod twice;
 mod upkeep;
 mod what_if;

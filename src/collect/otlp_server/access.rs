@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
-use sha2::{Digest, Sha256};
 
-use super::reload::{Reloading, SecretError};
+use crate::access::{Directory, Reloading, Right, SecretError, same, token_digest};
 
 /// Where tokens come from, one a line; several are all good, which is how one is replaced by another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,11 @@ pub enum TokenSource {
 
 /// Decides who may send to a receiver.
 #[derive(Debug)]
-pub struct Access(Option<Reloading<Tokens>>);
+pub struct Access {
+    tokens: Option<Reloading<Tokens>>,
+    /// Those who are known to the whole server.
+    directory: Option<Arc<Directory>>,
+}
 
 struct Tokens(Vec<[u8; 32]>);
 
@@ -33,7 +37,7 @@ impl Access {
     /// Everybody may send.
     #[must_use]
     pub const fn open() -> Self {
-        Self(None)
+        Self { tokens: None, directory: None }
     }
 
     /// Only who has a token.
@@ -46,29 +50,36 @@ impl Access {
             TokenSource::Env(_) => Vec::new(),
         };
         let source = source.clone();
-        Ok(Self(Some(Reloading::new("token file", files, Box::new(move || read(&source)))?)))
+        let tokens = Some(Reloading::new("token file", files, Box::new(move || read(&source)))?);
+        Ok(Self { tokens, directory: None })
+    }
+
+    /// Also those who are known to the whole server and may send.
+    #[must_use]
+    pub fn or(self, directory: Arc<Directory>) -> Self {
+        Self { directory: Some(directory), ..self }
     }
 
     pub(super) fn allows(&self, headers: &HeaderMap) -> bool {
-        let Some(tokens) = &self.0 else { return true };
+        if self.tokens.is_none() && self.directory.is_none() {
+            return true;
+        }
         let Some(given) = bearer(headers) else { return false };
-        let given = digest(given);
-        // Digests tell nothing of the tokens, and there is no early end, so time tells nothing either.
-        tokens.get().0.iter().fold(false, |found, token| found | same(token, &given))
+        let own = self.tokens.as_ref().is_some_and(|tokens| {
+            let given = token_digest(given);
+            // Digests tell nothing of the tokens, and there is no early end, so time tells nothing either.
+            tokens.get().0.iter().fold(false, |found, token| found | same(token, &given))
+        });
+        own || self
+            .directory
+            .as_ref()
+            .is_some_and(|directory| directory.holder(given).is_some_and(|caller| caller.role.may(Right::Ingest)))
     }
 }
 
-fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
-    one.iter().zip(other).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
-}
-
-fn digest(token: &[u8]) -> [u8; 32] {
-    Sha256::digest(token).into()
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case("bearer ").then(|| token.trim())
 }
 
 fn read(source: &TokenSource) -> Result<Tokens, SecretError> {
@@ -77,23 +88,23 @@ fn read(source: &TokenSource) -> Result<Tokens, SecretError> {
             let place = format!("the token file '{}'", path.display());
             (
                 std::fs::read_to_string(path)
-                    .map_err(|error| SecretError(format!("{place} can't be read: {error}")))?,
+                    .map_err(|error| SecretError::new(format!("{place} can't be read: {error}")))?,
                 place,
             )
         }
         TokenSource::Env(name) => {
             let place = format!("the environment variable '{name}'");
-            (std::env::var(name).map_err(|_| SecretError(format!("{place} is not set, or is not text")))?, place)
+            (std::env::var(name).map_err(|_| SecretError::new(format!("{place} is not set, or is not text")))?, place)
         }
     };
     let tokens: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     if tokens.is_empty() {
-        return Err(SecretError(format!("{place} holds no token")));
+        return Err(SecretError::new(format!("{place} holds no token")));
     }
     if tokens.iter().any(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
-        return Err(SecretError(format!("{place} holds a token with characters that no header can carry")));
+        return Err(SecretError::new(format!("{place} holds a token with characters that no header can carry")));
     }
-    Ok(Tokens(tokens.into_iter().map(|token| digest(token.as_bytes())).collect()))
+    Ok(Tokens(tokens.into_iter().map(token_digest).collect()))
 }
 
 #[cfg(test)]

@@ -19,9 +19,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use super::Receiver;
 use super::exchange::answer;
 use super::limits::Limits;
-use super::{Receiver, Tls};
+use crate::access::Tls;
 
 /// A peer that does not answer a ping for this long is gone.
 const PING_EVERY: Duration = Duration::from_secs(30);

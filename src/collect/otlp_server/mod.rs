@@ -12,10 +12,8 @@ mod http;
 mod limits;
 mod listen;
 mod refusal;
-mod reload;
 mod salvage;
 mod shape;
-mod tls;
 mod weight;
 
 use std::sync::Arc;
@@ -28,8 +26,6 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 pub use access::{Access, TokenSource};
 pub use limits::{Gate, Limits, MAX_REQUEST_BYTES};
 pub use listen::serve;
-pub use reload::SecretError;
-pub use tls::{Tls, TlsFiles};
 
 use crate::model::Flaws;
 

@@ -10,12 +10,14 @@ use axum::response::{IntoResponse, Response};
 use super::reports::{known_names, wrong};
 use crate::finance::focus::{FocusAsk, FocusVersion};
 use crate::periods::{FocusForm, Moment};
+use crate::serve::guest::Guest;
 use crate::serve::{ApiError, ApiState};
 
 type Given = Result<Query<BTreeMap<String, String>>, QueryRejection>;
 
 /// A month as FOCUS. `manifest` tells what the CSV has and what it has not.
-pub async fn focus(State(state): State<ApiState>, given: Given) -> Result<Response, ApiError> {
+pub async fn focus(State(state): State<ApiState>, guest: Guest, given: Given) -> Result<Response, ApiError> {
+    guest.sees_all("an export of all charges")?;
     let Query(given) = given?;
     known_names(&given, &["month", "format", "granularity", "version", "partial", "billing_account"])?;
     let of = |name: &str| given.get(name).map(String::as_str);

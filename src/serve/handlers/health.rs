@@ -4,7 +4,8 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 
-use crate::serve::ApiState;
+use crate::serve::guest::Guest;
+use crate::serve::{ApiError, ApiState};
 
 /// The process is alive.
 pub async fn healthz() -> &'static str {
@@ -19,6 +20,7 @@ pub async fn readyz(State(state): State<ApiState>) -> String {
 }
 
 /// Prometheus text.
-pub async fn metrics(State(state): State<ApiState>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.metrics.render())
+pub async fn metrics(State(state): State<ApiState>, guest: Guest) -> Result<impl IntoResponse, ApiError> {
+    guest.sees_all("the metrics")?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.metrics.render()))
 }

@@ -2,6 +2,7 @@
 
 pub mod exports;
 pub mod health;
+pub mod openapi;
 pub mod queries;
 pub mod reconcile;
 pub mod reports;

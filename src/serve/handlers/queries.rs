@@ -9,7 +9,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::sql::{answer, format_of};
+use super::sql::{answer, format_of, tagged};
+use crate::query::Page;
+use crate::serve::guest::Guest;
 use crate::serve::{ApiError, ApiState};
 
 /// What can be asked by name.
@@ -20,12 +22,14 @@ pub async fn list(State(state): State<ApiState>) -> Json<Value> {
 /// The answer of a named query.
 pub async fn run(
     State(state): State<ApiState>,
+    guest: Guest,
     Path(name): Path<String>,
     given: Result<Query<BTreeMap<String, String>>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let Query(mut given) = given?;
     let format = format_of(given.remove("format").as_deref(), &headers)?;
+    let page = page(&mut given)?;
     let query = state.queries.get(&name).ok_or_else(|| {
         let nearest = state
             .queries
@@ -35,5 +39,17 @@ pub async fn run(
         error.hint(format!("did you mean '{}'? GET /api/v1/queries lists all", nearest.map_or("", |query| &query.name)))
     })?;
     let (sql, params) = query.bind(&given)?;
-    answer(&state, &sql, params, format).await
+    Ok(tagged(answer(&state, &guest, &sql, params, (format, page)).await?, &headers))
+}
+
+/// Which rows of the answer are wanted.
+fn page(given: &mut BTreeMap<String, String>) -> Result<Page, ApiError> {
+    let mut number = |name: &str| {
+        let wrong = |_| {
+            let error = format!("'{name}' is no number of rows");
+            ApiError::new(StatusCode::BAD_REQUEST, "invalid_parameter", error).hint("for example limit=100&offset=200")
+        };
+        given.remove(name).map(|text| text.parse::<usize>().map_err(wrong)).transpose()
+    };
+    Ok(Page { most: number("limit")?, skip: number("offset")?.unwrap_or(0) })
 }

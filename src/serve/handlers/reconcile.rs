@@ -14,6 +14,7 @@ use crate::finance::bill::{CallOptions, ReconcileAsk, ReconcileError};
 use crate::finance::calendar::CalendarError;
 use crate::model::{HOUR_US, Interval, SECOND_US, Timestamp};
 use crate::query::{CallsAsk, Speakers, reconcile_bills, reconcile_calls};
+use crate::serve::guest::Guest;
 use crate::serve::{ApiError, ApiState};
 
 type Given = Result<Query<BTreeMap<String, String>>, QueryRejection>;
@@ -25,7 +26,8 @@ const WIDEST_S: u32 = 3600;
 const LONGEST_US: i64 = 31 * 24 * HOUR_US;
 
 /// A month's bills against what was metered.
-pub async fn bills(State(state): State<ApiState>, given: Given) -> Result<Response, ApiError> {
+pub async fn bills(State(state): State<ApiState>, guest: Guest, given: Given) -> Result<Response, ApiError> {
+    guest.sees_all("a bill")?;
     let Query(given) = given?;
     let csv = known(&given, &["month", "platform", "by", "tolerance_tokens", "tolerance_cost", "format"])?;
     let of = |name: &str| given.get(name).map(String::as_str);
@@ -54,7 +56,8 @@ fn asked<'a>(mut ask: ReconcileAsk, of: impl Fn(&str) -> Option<&'a str>) -> Res
 }
 
 /// Calls of one kind of witness against those of another.
-pub async fn calls(State(state): State<ApiState>, given: Given) -> Result<Response, ApiError> {
+pub async fn calls(State(state): State<ApiState>, guest: Guest, given: Given) -> Result<Response, ApiError> {
+    guest.sees_all("what two logs say")?;
     let Query(given) = given?;
     let csv = known(&given, &["from", "to", "left", "right", "platform", "window_s", "format"])?;
     let of = |name: &str| given.get(name).map(String::as_str);

@@ -19,13 +19,16 @@ use crate::finance::chargeback::Report;
 use crate::finance::grid::pretty;
 use crate::finance::what_if::Target;
 use crate::periods::{Basis, Moment, PeriodError};
-use crate::query::{ReportFailure, budget_status, variance as ask_variance, what_if as ask_what_if};
+use crate::query::{
+    Known, ReportFailure, budget_status, chargeback as ask_chargeback, variance as ask_variance, what_if as ask_what_if,
+};
+use crate::serve::guest::Guest;
 use crate::serve::{ApiError, ApiState};
 
 type Given = Result<Query<BTreeMap<String, String>>, QueryRejection>;
 
 /// Who pays what for a month.
-pub async fn chargeback(State(state): State<ApiState>, given: Given) -> Result<Response, ApiError> {
+pub async fn chargeback(State(state): State<ApiState>, guest: Guest, given: Given) -> Result<Response, ApiError> {
     let Query(given) = given?;
     let csv = known(&given, &["month", "by", "tz", "currency", "basis", "format"])?;
     let ask = ask(&given)?;
@@ -39,22 +42,32 @@ pub async fn chargeback(State(state): State<ApiState>, given: Given) -> Result<R
     };
     let view = state.view.load_full();
     let (complete_to, now) = (state.board.complete_to(), state.clock.now());
-    let moment = Moment { live: &view, terms: &state.terms, complete_to: &complete_to, now };
     let form = if csv { "csv" } else { "json" };
-    let write = |report: &Report| Ok(if csv { report.whole_grid().csv() } else { pretty(&report.json()) }.into_bytes());
-    let bytes = state.periods.written(ask, basis, moment, form, write).await?;
+    let write = |report: &Report| if csv { report.whole_grid().csv() } else { pretty(&report.json()) }.into_bytes();
+    let bytes = if guest.caller.scope.is_some() {
+        if given.contains_key("basis") && basis == Basis::Posted {
+            guest.sees_all("what was posted for a month")?;
+        }
+        // Of what the ledger says today: nothing of it is kept, and what was kept is everybody's.
+        let known = Known { complete_to, now, delivered: None };
+        write(&ask_chargeback(&guest.engine(&state), &view, ask, &state.terms, known).await?)
+    } else {
+        let moment = Moment { live: &view, terms: &state.terms, complete_to: &complete_to, now };
+        state.periods.written(ask, basis, moment, form, |report| Ok(write(report))).await?
+    };
     let media = if csv { "text/csv" } else { "application/json" };
     Ok(([(header::CONTENT_TYPE, media)], bytes).into_response())
 }
 
 /// What was closed and opened again.
-pub async fn periods(State(state): State<ApiState>) -> Result<Json<Value>, ApiError> {
+pub async fn periods(State(state): State<ApiState>, guest: Guest) -> Result<Json<Value>, ApiError> {
+    guest.sees_all("what was closed")?;
     let entries = state.periods.entries().await?;
     Ok(Json(serde_json::json!({ "periods": entries })))
 }
 
 /// Why a month differs from another.
-pub async fn variance(State(state): State<ApiState>, given: Given) -> Result<Response, ApiError> {
+pub async fn variance(State(state): State<ApiState>, guest: Guest, given: Given) -> Result<Response, ApiError> {
     let Query(given) = given?;
     let csv = known(&given, &["month", "against", "by", "tz", "format"])?;
     let ask = ask(&given)?;
@@ -64,12 +77,12 @@ pub async fn variance(State(state): State<ApiState>, given: Given) -> Result<Res
         return Err(wrong(&AskError::SameMonth));
     }
     let view = state.view.load_full();
-    let report = ask_variance(&state.engine, &view, ask, against).await?;
+    let report = ask_variance(&guest.engine(&state), &view, ask, against).await?;
     Ok(if csv { as_csv(report.grid().csv()) } else { as_json(report.json()) })
 }
 
 /// What the calls of a month would have cost elsewhere.
-pub async fn what_if(State(state): State<ApiState>, given: Given) -> Result<Response, ApiError> {
+pub async fn what_if(State(state): State<ApiState>, guest: Guest, given: Given) -> Result<Response, ApiError> {
     let Query(given) = given?;
     let names = ["month", "by", "tz", "format", "platform", "contract", "account", "model", "scope", "region", "tier"];
     let csv = known(&given, &names)?;
@@ -91,12 +104,13 @@ pub async fn what_if(State(state): State<ApiState>, given: Given) -> Result<Resp
     given.entry("by".to_owned()).or_insert_with(|| "platform,model".to_owned());
     let ask = ask(&given)?;
     let view = state.view.load_full();
-    let report = ask_what_if(&state.engine, &view, ask, target, state.clock.now()).await?;
+    let report = ask_what_if(&guest.engine(&state), &view, ask, target, state.clock.now()).await?;
     Ok(if csv { as_csv(report.grid().csv()) } else { as_json(report.json()) })
 }
 
 /// How the budgets of the configuration stand.
-pub async fn budgets(State(state): State<ApiState>, given: Given) -> Result<Response, ApiError> {
+pub async fn budgets(State(state): State<ApiState>, guest: Guest, given: Given) -> Result<Response, ApiError> {
+    guest.sees_all("budgets")?;
     let Query(given) = given?;
     let csv = known(&given, &["month", "format"])?;
     let month = given.get("month").map(|month| month.parse()).transpose();
@@ -104,7 +118,7 @@ pub async fn budgets(State(state): State<ApiState>, given: Given) -> Result<Resp
     let (view, now) = (state.view.load_full(), state.clock.now());
     let mut statuses = Vec::new();
     for plan in state.budgets.iter() {
-        statuses.push(budget_status(&state.engine, &view, plan, month, &state.terms, now).await?);
+        statuses.push(budget_status(&guest.engine(&state), &view, plan, month, &state.terms, now).await?);
     }
     Ok(if csv { as_csv(budget::grid(&statuses).csv()) } else { as_json(budget::report_json(&statuses, now)) })
 }

@@ -4,9 +4,11 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use crate::serve::ApiState;
+use crate::serve::guest::Guest;
+use crate::serve::{ApiError, ApiState};
 
 /// All sources by name.
-pub async fn list(State(state): State<ApiState>) -> Json<Value> {
-    Json(json!({"sources": state.board.at(state.clock.now())}))
+pub async fn list(State(state): State<ApiState>, guest: Guest) -> Result<Json<Value>, ApiError> {
+    guest.sees_all("the state of the sources")?;
+    Ok(Json(json!({"sources": state.board.at(state.clock.now())})))
 }

@@ -14,12 +14,18 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A problem with what a file should hold, told without its content.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct SecretError(pub(super) String);
+pub struct SecretError(String);
+
+impl SecretError {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
 
 type Load<T> = Box<dyn Fn() -> Result<T, SecretError> + Send + Sync>;
 
 /// A value made of files.
-pub(super) struct Reloading<T> {
+pub struct Reloading<T> {
     what: &'static str,
     files: Vec<PathBuf>,
     load: Load<T>,
@@ -36,6 +42,10 @@ struct Seen {
 type State = Option<(SystemTime, u64)>;
 
 impl<T> Reloading<T> {
+    /// Reads the value of `files` for the first time; `what` names it in the log.
+    ///
+    /// # Errors
+    /// It can't be read.
     pub fn new(what: &'static str, files: Vec<PathBuf>, load: Load<T>) -> Result<Self, SecretError> {
         // Looked at before they are read: what changes in between is seen at the next look.
         let state = states(&files);
@@ -94,8 +104,8 @@ mod tests {
         let file = dir.path().join("number");
         let path = file.clone();
         let load = move || {
-            let text = fs::read_to_string(&path).map_err(|error| SecretError(error.to_string()))?;
-            text.parse::<u32>().map_err(|_| SecretError("no number".to_owned()))
+            let text = fs::read_to_string(&path).map_err(|error| SecretError::new(error.to_string()))?;
+            text.parse::<u32>().map_err(|_| SecretError::new("no number"))
         };
         fs::write(&file, "1").unwrap();
         let number = Reloading::new("number", vec![file.clone()], Box::new(load)).unwrap();
