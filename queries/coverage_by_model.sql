@@ -1,5 +1,6 @@
 -- Whether everything that the providers counted was metered, in one row for each model: what an alert looks at.
 -- unit: calls and tokens; shares are metered / provider, weighted by what the provider counted (1 is all; NULL: it counted nothing); whole hours (UTC), up to two hours ago by default because counters and logs come late
+-- note: sorted by shares and size, never by what can be filtered: the planner fails where a filter makes that one value
 -- param from timestamp = date_trunc('hour', now()) - interval '26 hours'   (start, inclusive)
 -- param to timestamp = date_trunc('hour', now()) - interval '2 hours'   (end, exclusive)
 -- filter platform, model, region
@@ -20,4 +21,4 @@ FROM coverage
 WHERE hour >= $from AND hour < $to AND $filters
   AND coalesce(provider_calls, provider_input_tokens, provider_output_tokens) IS NOT NULL
 GROUP BY platform, account, region, model, all_models
-ORDER BY calls_share, tokens_share, platform, account, model
+ORDER BY calls_share, tokens_share, provider_calls DESC, metered_calls DESC, account

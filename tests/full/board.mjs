@@ -268,6 +268,13 @@ try {
     await busy.context().close();
   }
 
+  const broken = await open();
+  await broken.route("**/api/v1/queries/overview?*", (route) => route.fulfill({ status: 200, contentType: "application/json", body: '{"columns":[],"rows":[{"calls":1' }));
+  await broken.goto(link({}));
+  await broken.locator("#figures .trouble").waitFor();
+  check("half an answer is none", (await broken.locator("#figures .trouble").innerText()).includes("broke off"));
+  await broken.context().close();
+
   // Who is there
   const stranger = await open({}, ["401"]);
   await stranger.route("**/api/**", (route) => (route.request().headers().authorization === "Bearer right" ? route.continue() : route.fulfill({

@@ -102,9 +102,21 @@ async function refusal(answer, present) {
   return found;
 }
 
+/** What an answer holds. One that fails after its first rows ends before its end: it is none. */
+async function whole(answer, signal, read) {
+  try {
+    return await read(answer);
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Refusal(answer.status, {
+      code: "broken_off", message: "the answer broke off before its end", hint: "choose a shorter time range or a filter; the log of polymeter says why",
+    }, { request: answer.headers.get("x-request-id") });
+  }
+}
+
 /** An answer with columns, rows and meta: floats are numbers, decimals and large counts stay text. */
 async function table(path, options) {
-  const answer = parseExact(await (await request(path, options)).text());
+  const answer = await whole(await request(path, options), options.signal, async (answer) => parseExact(await answer.text()));
   for (const { name, type } of answer.columns) {
     if (!type.startsWith("Float")) continue;
     for (const row of answer.rows) if (typeof row[name] === "string") row[name] = Number(row[name]);
@@ -127,12 +139,12 @@ export async function named(name, params, signal) {
   }
 }
 /** The answer of a named query as CSV. */
-export const namedCsv = async (name, params) => (await request(address(name, { ...params, format: "csv" }))).blob();
+export const namedCsv = async (name, params) => whole(await request(address(name, { ...params, format: "csv" })), null, (answer) => answer.blob());
 /** The answer of a statement. */
 export const sql = (text, params, signal) => table("/api/v1/sql", { signal, body: { sql: text, params } });
 /** The answer of a statement as CSV. */
 export const sqlCsv = async (text, params, signal) =>
-  (await request("/api/v1/sql", { signal, body: { sql: text, params, format: "csv" } })).blob();
+  whole(await request("/api/v1/sql", { signal, body: { sql: text, params, format: "csv" } }), signal, (answer) => answer.blob());
 /** State of the sources. */
 export const sources = async (signal) => (await (await request("/api/v1/sources", { signal })).json()).sources;
 
