@@ -40,6 +40,7 @@ mod live;
 mod moments;
 mod money;
 mod ops;
+mod questions;
 mod receiver;
 mod receiver_limits;
 mod receiver_tls;
