@@ -160,7 +160,7 @@ def dashboards_part(dsn):
     """What Grafana asks, with each driver."""
     start = datetime.datetime(2026, 10, 1, tzinfo=datetime.timezone.utc)
     asked = sorted({expanded(text, start, start + datetime.timedelta(days=1)) for _, _, text in panels("postgres")})
-    check("dashboards: there are panels", len(asked) > 30, len(asked))
+    check("dashboards: there are panels", len(asked) > 20, len(asked))
 
     def psycopg_all():
         import psycopg
