@@ -45,12 +45,13 @@ const ONLY: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates (or all whose name starts so, with `*`) and the only places that may name them.
-const CRATES: [(&str, &[&str]); 12] = [
+const CRATES: [(&str, &[&str]); 13] = [
     ("deltalake", &["delta/"]),
     // serve: only `ScalarValue`, for parameters.
     ("datafusion", &["delta/", "ledger/", "query/", "serve/handlers/sql.rs"]),
     ("aws_*", &["collect/", "store/"]),
     ("azure_*", &["collect/", "store/"]),
+    ("rdkafka", &["collect/kafka.rs"]),
     // app: alerts of budgets go to a webhook, price lists come from where the operator says.
     ("reqwest", &["collect/", "app/budgets/deliver.rs", "app/prices/update.rs"]),
     ("axum", &["serve/", "collect/otlp_server/"]),

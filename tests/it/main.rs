@@ -35,6 +35,8 @@ mod faulty_store;
 mod focus;
 mod formats;
 mod inside;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod live;
 mod moments;
 mod money;
