@@ -11,7 +11,9 @@ use crate::store::{AzureAccess, AzureAuth};
 
 /// A token is asked for anew this long before it expires.
 const MARGIN: Duration = Duration::from_secs(300);
+#[cfg(feature = "kafka")]
 const CONNECT: Duration = Duration::from_secs(5);
+#[cfg(feature = "kafka")]
 const ANSWER: Duration = Duration::from_secs(30);
 const METADATA: &str = "http://169.254.169.254/metadata/identity/oauth2/token";
 
@@ -36,6 +38,7 @@ impl Entra {
     ///
     /// # Errors
     /// The HTTP client can't be made.
+    #[cfg(feature = "kafka")]
     pub fn open(access: AzureAccess, audience: &str) -> Result<Self, ServiceError> {
         let http = Client::builder().connect_timeout(CONNECT).timeout(ANSWER).build();
         let http = http.map_err(|error| failed(error.to_string(), None))?;
@@ -81,6 +84,7 @@ impl Entra {
     ///
     /// # Errors
     /// As for [`Entra::token`].
+    #[cfg(feature = "kafka")]
     pub async fn token_for(&mut self) -> Result<(String, Duration), ServiceError> {
         let token = self.token().await?;
         let until = self.last.as_ref().map_or_else(Instant::now, |(until, _)| *until);

@@ -161,9 +161,10 @@ def bad_endpoint(work, env, clients):
             writing.join()
             took = until(lambda: meter.one(TOTALS) == add(*sums), 60)
             equal("every third request fails, two kills, hours turn, objects come late, by queue and listing: exact", meter.one(TOTALS), add(*sums), f"{took or 0:.1f} s after the last; {counts['failed']} of {counts['asked']} requests failed")
-            seen = lambda: [int(value) for value in sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"])["Attributes"].values()]
-            took = until(lambda: seen() == [0, 0], 150, 0.5)
-            check("the queue is empty in the end", took is not None, seen())
+            # What the killed processes had taken comes again after two minutes; the other scenario waits for that.
+            waiting = lambda: int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])["Attributes"]["ApproximateNumberOfMessages"])
+            took = until(lambda: waiting() == 0, 60, 0.5)
+            check("no message waits in the queue", took is not None, waiting())
             equal("and it stays exact", meter.one(TOTALS), add(*sums))
             states = [source_of(meter, name).get("state") for name in ("queued", "listed", "group")]
             check("no source has stopped", all(state in ("running", "retrying") for state in states), states)
