@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Rate of `polymeter import bedrock` against `zcat | wc -l` and DuckDB's `read_json` on the same files.
 
-usage: benches/bedrock_import.py [--mb 200] [--files 100] [--runs 3]
+usage: benches/bedrock_import.py [--mb 200] [--files 100] [--runs 3] [--where target/bench]
 POLYMETER_BIN names the binary (default: the release build); DuckDB is taken from target/testenv/duckdb.
 """
 
 import argparse
+import concurrent.futures
 import gzip
 import json
 import os
+import pathlib
 import random
 import shutil
 import statistics
@@ -79,47 +81,64 @@ def generate(folder, megabytes, files):
     if note.exists():
         return json.loads(note.read_text())
     shutil.rmtree(folder, ignore_errors=True)
-    rng = random.Random(20_260_302)
-    texts, n, sizes = paragraphs(rng, 4000), 0, {"records": 0, "bytes": 0, "stored": 0, "input": 0, "output": 0}
-    for file in range(files):
-        lines, size = [], 0
-        while size < megabytes * 1_000_000 / files:
-            one = record(rng, texts, n)
-            lines.append(json.dumps(one, separators=(",", ":")))
-            size += len(lines[-1]) + 1
-            sizes["input"] += one["input"]["inputTokenCount"] + one["input"]["cacheReadInputTokenCount"]
-            sizes["output"] += one["output"]["outputTokenCount"]
-            n += 1
-        path = folder / f"AWSLogs/{ACCOUNT}/BedrockModelInvocationLogs/us-east-1/2026/03/02/{file % 24:02d}"
-        path.mkdir(parents=True, exist_ok=True)
-        packed = gzip.compress(("\n".join(lines) + "\n").encode(), 6)
-        (path / f"20260302T{file % 24:02d}{file // 24:02d}00123Z_{file:016x}.json.gz").write_bytes(packed)
-        sizes["stored"] += len(packed)
-        sizes["bytes"] += size
-    sizes["records"] = n
+    sizes = {"records": 0, "bytes": 0, "stored": 0, "input": 0, "output": 0}
+    with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as workers:
+        each = [(folder, file, megabytes * 1_000_000 / files) for file in range(files)]
+        for one in workers.map(write_object, each, chunksize=4):
+            sizes = {name: sizes[name] + one[name] for name in sizes}
     note.write_text(json.dumps(sizes))
     return sizes
 
 
+TEXTS = paragraphs(random.Random(20_260_302), 4000)
+
+
+def write_object(given):
+    """One object of a few records or many, and what it holds."""
+    folder, file, most = given
+    rng, lines = random.Random(file), []
+    sizes = {"records": 0, "bytes": 0, "stored": 0, "input": 0, "output": 0}
+    while sizes["bytes"] < most:
+        one = record(rng, TEXTS, file * 100_000 + sizes["records"])
+        lines.append(json.dumps(one, separators=(",", ":")))
+        sizes["bytes"] += len(lines[-1]) + 1
+        sizes["input"] += one["input"]["inputTokenCount"] + one["input"]["cacheReadInputTokenCount"]
+        sizes["output"] += one["output"]["outputTokenCount"]
+        sizes["records"] += 1
+    path = folder / f"AWSLogs/{ACCOUNT}/BedrockModelInvocationLogs/us-east-1/2026/03/02/{file % 24:02d}"
+    path.mkdir(parents=True, exist_ok=True)
+    packed = gzip.compress(("\n".join(lines) + "\n").encode(), 6)
+    (path / f"20260302T{file % 24:02d}{file // 24 % 60:02d}00123Z_{file:016x}.json.gz").write_bytes(packed)
+    sizes["stored"] = len(packed)
+    return sizes
+
+
 def timed_import(binary, logs, sizes):
-    """Wall-clock time of one import into a new store; its totals must be right, or the time means nothing."""
+    """Wall-clock time of one import into a new store and its peak memory; its totals must be right, or the time means nothing."""
     with tempfile.TemporaryDirectory(prefix="bench-", dir=logs.parent) as work:
         start = time.perf_counter()
-        done = subprocess.run([binary, "import", "bedrock", logs / "AWSLogs", "--data", f"{work}/data"], check=True, capture_output=True, text=True)
-        took = time.perf_counter() - start
-        summary = json.loads(done.stdout.splitlines()[-1])
+        with open(f"{work}/out", "w+") as out:
+            child = subprocess.Popen([binary, "import", "bedrock", logs / "AWSLogs", "--data", f"{work}/data"], stdout=out, stderr=subprocess.DEVNULL)
+            # The peak of this child alone: getrusage knows only the largest of all.
+            _, status, used = os.wait4(child.pid, 0)
+            child.returncode = os.waitstatus_to_exitcode(status)
+            took = time.perf_counter() - start
+            out.seek(0)
+            summary = json.loads(out.read().splitlines()[-1])
         query = "SELECT count(*) AS n, sum(input_tokens) AS i, sum(output_tokens) AS o FROM calls"
         found = subprocess.run([binary, "sql", query, "--data", f"{work}/data", "--format", "json"], check=True, capture_output=True)
         wanted = [{"n": sizes["records"], "i": sizes["input"], "o": sizes["output"]}]
         if json.loads(found.stdout) != wanted or summary["observations"] != sizes["records"]:
             sys.exit(f"the import is wrong: {summary}, {found.stdout}, wanted {wanted}")
-        return took
+        return took, used.ru_maxrss / 1024, used.ru_utime + used.ru_stime
 
 
-def timed_zcat(logs, sizes):
+def timed_zcat(logs, sizes, processes=1):
+    """One process after the other, as `zcat FILES | wc -l` does it; or several at once, each with its own count."""
     start = time.perf_counter()
-    command = f"find '{logs}/AWSLogs' -name '*.json.gz' -print0 | xargs -0 zcat | wc -l"
-    lines = int(subprocess.run(["sh", "-c", command], check=True, capture_output=True).stdout)
+    count = "xargs -0 zcat | wc -l" if processes == 1 else f"xargs -0 -P{processes} -n64 sh -c 'zcat \"$@\" | wc -l' zcat"
+    command = f"find '{logs}/AWSLogs' -name '*.json.gz' -print0 | {count}"
+    lines = sum(map(int, subprocess.run(["sh", "-c", command], check=True, capture_output=True).stdout.split()))
     if lines != sizes["records"]:
         sys.exit(f"zcat counts {lines} lines of {sizes['records']}")
     return time.perf_counter() - start
@@ -155,17 +174,24 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, value in (("--mb", 200), ("--files", 100), ("--runs", 3)):
         arguments.add_argument(name, type=int, default=value)
+    arguments.add_argument("--where", type=pathlib.Path, default=ROOT / "target/bench", help="folder of the logs and the stores")
     given = arguments.parse_args()
-    measured = binary()
-    logs = ROOT / f"target/bench/bedrock-{given.mb}-{given.files}"
+    measured, cores = binary(), os.cpu_count()
+    logs = given.where / f"bedrock-{given.mb}-{given.files}"
     sizes = generate(logs, given.mb, given.files)
-    zcat = statistics.median(timed_zcat(logs, sizes) for _ in range(given.runs))
+    one, all_cores, imports = [], [], []
+    # In turns, so that what else the machine does falls on all of them.
+    for _ in range(given.runs):
+        one.append(timed_zcat(logs, sizes))
+        imports.append(timed_import(measured, logs, sizes))
+        all_cores.append(timed_zcat(logs, sizes, cores))
+    zcat, parallel, took = statistics.median(one), statistics.median(all_cores), statistics.median(run[0] for run in imports)
     duckdb = timed_duckdb(logs, sizes, given.runs)
-    took = statistics.median(timed_import(measured, logs, sizes) for _ in range(given.runs))
     mb = sizes["bytes"] / 1e6
-    print(f"# {sizes['records']} records in {given.files} objects, {mb:.0f} MB of JSON, {sizes['stored'] / 1e6:.0f} MB stored; {os.cpu_count()} cores; median of {given.runs}")
-    print(f"# import {took:.2f} s, zcat | wc -l {zcat:.2f} s, DuckDB read_json " + (f"{duckdb:.2f} s" if duckdb else "skipped: duckdb not installed"))
-    against = f"{took / zcat:.2f} times zcat | wc -l" + (f", {took / duckdb:.2f} times DuckDB read_json" if duckdb else "")
+    print(f"# {sizes['records']} records in {given.files} objects, {mb:.0f} MB of JSON, {sizes['stored'] / 1e6:.0f} MB stored; {cores} cores; median of {given.runs}")
+    print(f"# import {took:.2f} s ({statistics.median(run[2] for run in imports):.2f} s of processor), zcat | wc -l {zcat:.2f} s, {cores} of them at once {parallel:.2f} s, DuckDB read_json " + (f"{duckdb:.2f} s" if duckdb else "skipped: duckdb not installed"))
+    print(f"# peak memory of the import {max(run[1] for run in imports):.0f} MiB")
+    against = f"{took / zcat:.2f} times zcat | wc -l, {took / parallel:.2f} times {cores} of them" + (f", {took / duckdb:.2f} times DuckDB read_json" if duckdb else "")
     print(f"bedrock_import: {sizes['records'] / took:.0f} records/s, {mb / took:.0f} MB/s of JSON; takes {against}   [{measured}]")
 
 

@@ -1,4 +1,4 @@
--- What was metered against the providers' own counters (CloudWatch `AWS/Bedrock`, Azure Monitor): shows where logging is off, and calls around the gateway.
+-- What was metered against the providers' own counters (CloudWatch `AWS/Bedrock`, Azure Monitor, the usage reports of OpenAI and Anthropic): shows where logging is off, and calls around the gateway.
 -- unit: calls and tokens; hour is UTC; region for Bedrock only; all_models: the counter has no model, so it stands against all calls of its account; provider_* are NULL where no counter was read; shares are metered / provider, 1 is all, NULL where the provider counted nothing; a call is one that the provider answered, failed and throttled ones stand beside it
 WITH counters AS (
   SELECT
@@ -26,13 +26,21 @@ WITH counters AS (
     sum(total) FILTER (
       WHERE name IN ('InputTokens', 'cacheReadInputTokens', 'ephemeral5mInputTokens', 'ephemeral1hInputTokens')
     ) AS input_newer,
-    sum(total) FILTER (WHERE name = 'OutputTokens') AS output_newer
+    sum(total) FILTER (WHERE name = 'OutputTokens') AS output_newer,
+    -- Usage reports: OpenAI's input holds what was cached, Anthropic's comes in parts and without requests.
+    sum(total) FILTER (WHERE name = 'num_model_requests') AS requests_reported,
+    sum(total) FILTER (
+      WHERE (platform = 'openai' AND name = 'input_tokens') OR (platform = 'anthropic' AND name IN (
+        'uncached_input_tokens', 'cache_read_input_tokens', 'ephemeral_5m_input_tokens', 'ephemeral_1h_input_tokens'))
+    ) AS input_reported,
+    sum(total) FILTER (WHERE name = 'output_tokens') AS output_reported
   FROM provider_metrics
   WHERE name IN (
     'Invocations', 'AzureOpenAIRequests', 'ModelRequests', 'InvocationThrottles', 'InvocationClientErrors',
     'InvocationServerErrors', 'InputTokenCount', 'CacheReadInputTokens', 'CacheWriteInputTokens', 'OutputTokenCount',
     'ProcessedPromptTokens', 'GeneratedTokens', 'InputTokens', 'cacheReadInputTokens', 'ephemeral5mInputTokens',
-    'ephemeral1hInputTokens', 'OutputTokens'
+    'ephemeral1hInputTokens', 'OutputTokens', 'num_model_requests', 'input_tokens', 'uncached_input_tokens',
+    'cache_read_input_tokens', 'ephemeral_5m_input_tokens', 'ephemeral_1h_input_tokens', 'output_tokens'
   )
   GROUP BY 1, 2, 3, 4, 5, 6
 ),
@@ -40,9 +48,9 @@ provider AS (
   -- Both families of Azure count the same calls.
   SELECT
     hour, platform, account, region, model, all_models, throttles, errors,
-    coalesce(invocations, greatest(requests_older, requests_newer)) AS calls,
-    coalesce(bedrock_input, greatest(input_older, input_newer)) AS input_tokens,
-    coalesce(bedrock_output, greatest(output_older, output_newer)) AS output_tokens
+    coalesce(invocations, greatest(requests_older, requests_newer), requests_reported) AS calls,
+    coalesce(bedrock_input, greatest(input_older, input_newer), input_reported) AS input_tokens,
+    coalesce(bedrock_output, greatest(output_older, output_newer), output_reported) AS output_tokens
   FROM counters
 ),
 told AS (

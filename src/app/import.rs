@@ -26,6 +26,7 @@ use crate::sources::LogFormat;
 use crate::sources::azure::{AzureConfig, AzureDiagnostics};
 use crate::sources::bedrock::{BedrockConfig, BedrockLog};
 use crate::sources::otlp::{OtlpConfig, OtlpSpans};
+use crate::sources::vertex::{VertexConfig, VertexLog};
 use crate::store::{FileLock, Store};
 
 /// Pause between two plain lines of progress.
@@ -50,16 +51,20 @@ pub enum ImportKind {
     Azure,
     /// OTLP/JSON files.
     Otlp,
+    /// Request-response logs of Vertex AI.
+    Vertex,
 }
 
 impl ImportKind {
-    /// The kind of a configured source.
+    /// The kind of a configured source; `None` for counters, which lie nowhere.
     #[must_use]
-    pub const fn of(format: &FormatConfig) -> Self {
+    pub const fn of(format: &FormatConfig) -> Option<Self> {
         match format {
-            FormatConfig::Bedrock(_) | FormatConfig::BedrockMetrics(_) => Self::Bedrock,
-            FormatConfig::Azure(_) => Self::Azure,
-            FormatConfig::Otlp(_) => Self::Otlp,
+            FormatConfig::Bedrock(_) => Some(Self::Bedrock),
+            FormatConfig::Azure(_) => Some(Self::Azure),
+            FormatConfig::Otlp(_) => Some(Self::Otlp),
+            FormatConfig::Vertex(_) => Some(Self::Vertex),
+            FormatConfig::BedrockMetrics(_) | FormatConfig::OpenAiUsage(_) | FormatConfig::AnthropicUsage(_) => None,
         }
     }
 }
@@ -69,7 +74,7 @@ impl ImportKind {
 pub struct ImportOptions {
     /// Format of the records.
     pub kind: ImportKind,
-    /// Files, folders, `s3://` or `az://` prefixes, and log groups (`cloudwatch://`).
+    /// Files, folders, `s3://`, `az://` or `gs://` prefixes, and log groups (`cloudwatch://`).
     pub locations: Vec<String>,
     /// Data location.
     pub data: String,
@@ -198,6 +203,7 @@ fn format(options: &ImportOptions) -> Arc<dyn LogFormat> {
         ImportKind::Bedrock => Arc::new(BedrockLog::new(BedrockConfig::default())),
         ImportKind::Azure => Arc::new(AzureDiagnostics::new(options.azure.clone())),
         ImportKind::Otlp => Arc::new(OtlpSpans::new(OtlpConfig::default())),
+        ImportKind::Vertex => Arc::new(VertexLog::new(VertexConfig::default())),
     }
 }
 

@@ -173,9 +173,14 @@ fn place(
             let bucket = rest.split('/').next()?;
             Some(format!("{scheme}://{bucket}/{object}"))
         });
-        return Some((ImportKind::of(&configured.format), remote.or(on_disk)?));
+        return Some((ImportKind::of(&configured.format)?, remote.or(on_disk)?));
     }
-    let by_name = [("bedrock", ImportKind::Bedrock), ("azure", ImportKind::Azure), ("otlp", ImportKind::Otlp)];
+    let by_name = [
+        ("bedrock", ImportKind::Bedrock),
+        ("azure", ImportKind::Azure),
+        ("otlp", ImportKind::Otlp),
+        ("vertex", ImportKind::Vertex),
+    ];
     let named = by_name.iter().find(|(name, _)| *name == source).map(|(_, kind)| *kind);
     Some((kind.or(named)?, on_disk?))
 }

@@ -43,7 +43,7 @@ enum Command {
     Serve(Serve),
     /// Take in log files once; returns when their calls can be queried.
     #[command(
-        after_help = "Examples:\n  polymeter import bedrock s3://my-logs/AWSLogs/\n  polymeter import azure ./insights-logs-requestresponse\n  polymeter import otlp traces.json\n  polymeter import bedrock 'cloudwatch:///aws/bedrock/logs?region=us-east-1&from=2026-11-01&to=2026-11-08'\n\nA log group is read from two days ago unless `from` says otherwise; `role_arn`, `external_id` and `endpoint` can be given too.\nThe last line of standard output is a JSON summary."
+        after_help = "Examples:\n  polymeter import bedrock s3://my-logs/AWSLogs/\n  polymeter import azure ./insights-logs-requestresponse\n  polymeter import otlp traces.json\n  polymeter import vertex gs://my-exports/vertex/\n  polymeter import bedrock 'cloudwatch:///aws/bedrock/logs?region=us-east-1&from=2026-11-01&to=2026-11-08'\n\nA log group is read from two days ago unless `from` says otherwise; `role_arn`, `external_id` and `endpoint` can be given too.\nThe last line of standard output is a JSON summary."
     )]
     Import(Import),
     /// Ask with SQL: one statement, or a prompt with history and completion; works beside a running `serve`.
@@ -176,7 +176,7 @@ struct Serve {
 struct Import {
     /// What the records are.
     kind: Kind,
-    /// Files, folders, s3://bucket/prefix, az://container/prefix or cloudwatch://GROUP?region=…&from=….
+    /// Files, folders, s3://bucket/prefix, az://container/prefix, gs://bucket/prefix or cloudwatch://GROUP?region=…&from=….
     #[arg(required = true)]
     locations: Vec<String>,
     /// Where data lies.
@@ -198,6 +198,8 @@ enum Kind {
     Azure,
     /// OTLP/JSON export requests, one a line.
     Otlp,
+    /// Request-response logs of Vertex AI, exported from BigQuery or Cloud Logging as JSON lines.
+    Vertex,
 }
 
 impl From<Kind> for ImportKind {
@@ -206,6 +208,7 @@ impl From<Kind> for ImportKind {
             Kind::Bedrock => Self::Bedrock,
             Kind::Azure => Self::Azure,
             Kind::Otlp => Self::Otlp,
+            Kind::Vertex => Self::Vertex,
         }
     }
 }

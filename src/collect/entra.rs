@@ -11,6 +11,10 @@ use crate::store::{AzureAccess, AzureAuth};
 
 /// A token is asked for anew this long before it expires.
 const MARGIN: Duration = Duration::from_secs(300);
+#[cfg(feature = "kafka")]
+const CONNECT: Duration = Duration::from_secs(5);
+#[cfg(feature = "kafka")]
+const ANSWER: Duration = Duration::from_secs(30);
 const METADATA: &str = "http://169.254.169.254/metadata/identity/oauth2/token";
 
 #[derive(Deserialize)]
@@ -30,6 +34,17 @@ pub struct Entra {
 }
 
 impl Entra {
+    /// Tokens that are good at `audience`, over a client of its own.
+    ///
+    /// # Errors
+    /// The HTTP client can't be made.
+    #[cfg(feature = "kafka")]
+    pub fn open(access: AzureAccess, audience: &str) -> Result<Self, ServiceError> {
+        let http = Client::builder().connect_timeout(CONNECT).timeout(ANSWER).build();
+        let http = http.map_err(|error| failed(error.to_string(), None))?;
+        Ok(Self::new(http, access, audience))
+    }
+
     /// Tokens that are good at `audience`, such as `https://management.azure.com`.
     #[must_use]
     pub fn new(http: Client, access: AzureAccess, audience: &str) -> Self {
@@ -63,6 +78,17 @@ impl Entra {
         let good = Duration::from_secs(seconds).saturating_sub(MARGIN).max(Duration::from_secs(30));
         self.last = Some((Instant::now() + good, answer.access_token.clone()));
         Ok(answer.access_token)
+    }
+
+    /// A token, and for how long it is at hand.
+    ///
+    /// # Errors
+    /// As for [`Entra::token`].
+    #[cfg(feature = "kafka")]
+    pub async fn token_for(&mut self) -> Result<(String, Duration), ServiceError> {
+        let token = self.token().await?;
+        let until = self.last.as_ref().map_or_else(Instant::now, |(until, _)| *until);
+        Ok((token, until.saturating_duration_since(Instant::now()) + MARGIN))
     }
 
     fn way(&self) -> AzureAuth {

@@ -104,6 +104,17 @@ impl<R: BufRead> Frames<R> {
                     }
                 }
                 Some(b']') if self.inside_array => self.inside_array = false,
+                // The rule: a line that is one value. It is not copied.
+                Some(b'{') if end_of_value(text) == Some(text.len()) => {
+                    let length = text.len();
+                    let mut line = line;
+                    // Before it lie blanks, a byte order mark or a comma.
+                    let lead = line.iter().position(|byte| *byte == b'{').unwrap_or_default();
+                    line.truncate(lead + length);
+                    line.drain(..lead);
+                    self.record = line;
+                    return Ok(Some(Framed::Record(at)));
+                }
                 Some(b'{') if !balance(text).closed() => return self.long_record(at, text.to_vec()),
                 Some(b'{') => {
                     self.elements = values(text, at);
@@ -165,7 +176,9 @@ impl<R: BufRead> Frames<R> {
 
     fn line(&mut self) -> io::Result<Line> {
         let at = self.offset;
-        let mut line = Vec::new();
+        // The last record was read: its memory is used again.
+        let mut line = std::mem::take(&mut self.record);
+        line.clear();
         let cap = u64::try_from(MAX_RECORD_BYTES).unwrap_or(u64::MAX);
         let read = io::Read::take(&mut self.reader, cap).read_until(b'\n', &mut line)?;
         self.offset += u64::try_from(read).unwrap_or(0);
@@ -220,6 +233,39 @@ fn trim(line: &[u8], inside_array: bool) -> &[u8] {
         text.strip_suffix(b",").unwrap_or(text).trim_ascii()
     } else {
         text
+    }
+}
+
+/// Where the value ends that the text begins with; `None` if it does not end. Most of a record is text within quotes, so
+/// that is stepped over in strides.
+fn end_of_value(text: &[u8]) -> Option<usize> {
+    let (mut at, mut depth) = (0, 0_usize);
+    loop {
+        let rest = text.get(at..)?;
+        let found = rest.iter().position(|byte| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']'))?;
+        at += found + 1;
+        match rest.get(found) {
+            Some(b'"') => at = end_of_string(text, at)?,
+            Some(b'{' | b'[') => depth += 1,
+            _ => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return Some(at);
+                }
+            }
+        }
+    }
+}
+
+/// The place behind the quote that ends a string which goes on at `at`.
+fn end_of_string(text: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        let found = at + memchr::memchr2(b'"', b'\\', text.get(at..)?)?;
+        at = found + 1;
+        if text.get(found) == Some(&b'"') {
+            return Some(at);
+        }
+        at += 1;
     }
 }
 
@@ -329,6 +375,23 @@ mod tests {
             frames(b"{\"a\":1}\n\nPermissions are set.\n{\"b\":\"}\"}\r\n{\"c\":"),
             ["{\"a\":1}", "Permissions are set.", "{\"b\":\"}\"}", "{\"c\":"]
         );
+    }
+
+    #[test]
+    fn finds_the_end_of_a_value() {
+        for (text, end) in [
+            (r#"{"a":1}"#, Some(7)),
+            (r#"{"a":"}\"]"}"#, Some(12)),
+            (r#"{"a":"\\"}x"#, Some(10)),
+            (r#"{"a":[{}]} {"b":2}"#, Some(10)),
+            (r#"{"a":"x"#, None),
+            (r#"{"a":"x\"#, None),
+            (r#"{"a":{"#, None),
+            ("{}", Some(2)),
+        ] {
+            assert_eq!(end_of_value(text.as_bytes()), end, "{text}");
+        }
+        assert_eq!(frames(b"\xef\xbb\xbf  {\"a\":1} \r\n {\"b\":2},\n"), ["{\"a\":1}", "{\"b\":2}"]);
     }
 
     #[test]

@@ -169,6 +169,16 @@ impl Objects {
         listed.map_ok(ObjectEntry::from).try_collect().await.map_err(failed)
     }
 
+    /// Some object at the location; `None` where there is none.
+    ///
+    /// # Errors
+    /// The store can't be listed.
+    pub async fn any(&self) -> Result<Option<ObjectEntry>, ObjectsError> {
+        let failed = |source| ObjectsError::Store { object: self.text.clone(), source };
+        let first = self.store.list(Some(&self.prefix)).try_next().await.map_err(failed)?;
+        Ok(first.map(ObjectEntry::from))
+    }
+
     /// The location as it was given.
     #[must_use]
     pub fn text(&self) -> &str {

@@ -28,9 +28,10 @@ impl ServiceError {
             // A refused connection, a time-out, missing credentials: the innermost cause says most.
             (None, _) => crate::telemetry::chain(error),
         };
-        // No answer, or one that says that it is not our fault.
+        // No answer, one that broke off, or one that says that it is not our fault.
         let status = error.raw_response().map(|answer| answer.status().as_u16());
-        let transient = status.is_none_or(|status| status >= 500);
+        let cut = matches!(error, SdkError::ResponseError(_));
+        let transient = cut || status.is_none_or(|status| status >= 500);
         Self { transient, ..Self::new(what.into(), why, code) }
     }
 
@@ -39,6 +40,13 @@ impl ServiceError {
     pub fn new(what: String, why: String, code: Option<String>) -> Self {
         let hint = code.as_deref().map_or("", hint);
         Self { what, why, hint, code, transient: false }
+    }
+
+    /// The same, but known to pass by itself.
+    #[must_use]
+    pub fn passing(mut self) -> Self {
+        self.transient = true;
+        self
     }
 
     /// The same request may well be answered soon.

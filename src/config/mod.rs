@@ -2,6 +2,7 @@
 
 mod access;
 mod budgets;
+mod kafka;
 mod read;
 mod receivers;
 mod rule_files;
@@ -17,10 +18,13 @@ pub use receivers::{OTLP, ReceiverConfig};
 pub use rule_files::{Compiled, Recorded, RuleText, Said, compile, read_prices};
 
 use crate::ledger::Retention;
-use crate::pipeline::Sweeps;
+use crate::pipeline::{Sweeps, UsageReports};
+use crate::sources::anthropic::ReportConfig;
 use crate::sources::azure::AzureConfig;
 use crate::sources::bedrock::BedrockConfig;
+use crate::sources::openai::UsageConfig;
 use crate::sources::otlp::OtlpConfig;
+use crate::sources::vertex::VertexConfig;
 use crate::store::Access;
 use crate::telemetry::LogFormat;
 
@@ -83,7 +87,8 @@ pub struct Config {
 pub struct SourceConfig {
     /// Unique name; it is shown in `witnesses`.
     pub name: String,
-    /// Where its records lie: a path, `s3://bucket/prefix`, `az://container/prefix` or `cloudwatch://group`.
+    /// Where its records lie: a path, `s3://bucket/prefix`, `az://container/prefix`,
+    /// `gs://bucket/prefix`, `cloudwatch://group` or `kafka://brokers/topic`.
     pub location: String,
     /// Pause between two listings.
     pub poll_every: Duration,
@@ -112,6 +117,9 @@ pub enum Transport {
         /// How far back the first look goes.
         back: Duration,
     },
+    /// As messages of Kafka.
+    #[cfg(feature = "kafka")]
+    Kafka(crate::store::KafkaTopic),
     /// As metrics of CloudWatch.
     CloudWatchMetrics {
         /// How far back the first look goes.
@@ -119,6 +127,8 @@ pub enum Transport {
         /// How old a minute must be to be final.
         delay: Duration,
     },
+    /// As usage reports of a provider.
+    UsageReports(UsageReports),
     /// As metrics of Azure Monitor.
     AzureMonitor {
         /// Ids of the resources.
@@ -141,6 +151,12 @@ pub enum FormatConfig {
     Azure(AzureConfig),
     /// Files of OTLP/JSON requests.
     Otlp(OtlpConfig),
+    /// Request-response logs of Vertex AI.
+    Vertex(VertexConfig),
+    /// OpenAI's usage and costs.
+    OpenAiUsage(UsageConfig),
+    /// Anthropic's usage and costs.
+    AnthropicUsage(ReportConfig),
 }
 
 impl Default for Config {

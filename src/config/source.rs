@@ -6,11 +6,16 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::kafka;
 use super::read::{Section, known, nearest, typed};
 use super::{FormatConfig, SourceConfig, Transport};
-use crate::pipeline::Sweeps;
+use crate::collect::UsageService;
+use crate::pipeline::{Sweeps, UsageReports};
+use crate::sources::anthropic::{self, ReportConfig};
 use crate::sources::azure::AzureConfig;
 use crate::sources::bedrock::BedrockConfig;
+use crate::sources::openai::{self, UsageConfig};
+use crate::sources::vertex::VertexConfig;
 use crate::store::{Access, AwsAccess, AzureAccess, AzureAuth, AzureCloud, Secret};
 
 const EVERY: [&str; 4] = ["name", "kind", "location", "poll_interval_s"];
@@ -38,13 +43,17 @@ const AZURE: [&str; 9] = [
     "authority",
     "endpoint",
 ];
-const KINDS: [(&str, &[&str]); 5] = [
+const KINDS: [(&str, &[&str]); 8] = [
     ("bedrock", &["account", "region", "start_hours"]),
     ("azure", &["deployments"]),
     ("otlp", &["attributes"]),
     ("bedrock-metrics", &["account", "start_hours", "delay_s"]),
     ("azure-metrics", &["resources", "start_hours", "delay_s"]),
+    ("vertex", &["account", "region"]),
+    ("openai-usage", &USAGE),
+    ("anthropic-usage", &USAGE),
 ];
+const USAGE: [&str; 7] = ["account", "endpoint", "secret_env", "secret_file", "start_hours", "window_hours", "delay_s"];
 /// Where a log group is given instead of objects.
 const LOG_GROUP: &str = "cloudwatch://";
 
@@ -89,7 +98,7 @@ pub(super) fn read(entry: &Table, place: &str, folder: &Path, problems: &mut Vec
         section.text(key, value);
     }
     for (key, value) in [("name", &name), ("kind", &kind), ("location", &location)] {
-        if value.is_empty() && !(key == "location" && kind.ends_with("-metrics")) {
+        if value.is_empty() && !(key == "location" && is_counters(&kind)) {
             section.problem(key, "is required");
         }
     }
@@ -103,9 +112,11 @@ pub(super) fn read(entry: &Table, place: &str, folder: &Path, problems: &mut Vec
     };
     let all: Vec<&str> = reach_keys(&kind, &location).into_iter().chain(own.iter().copied()).collect();
     known(entry, place, &all, problems);
-    let Some(keys) =
-        typed::<Keys>(place, without(entry, &["name", "kind", "location", "deployments", "attributes"]), problems)
-    else {
+    let mut apart = vec!["name", "kind", "location", "deployments", "attributes"];
+    if location.starts_with(kafka::SCHEME) {
+        apart.extend(kafka::OWN);
+    }
+    let Some(keys) = typed::<Keys>(place, without(entry, &apart), problems) else {
         return Vec::new();
     };
     let found = Found { entry, place, name, kind, location, keys };
@@ -116,6 +127,11 @@ pub(super) fn read(entry: &Table, place: &str, folder: &Path, problems: &mut Vec
     found.all(folder, problems)
 }
 
+/// Counters have no location: they are where the service is.
+fn is_counters(kind: &str) -> bool {
+    kind.ends_with("-metrics") || kind.ends_with("-usage")
+}
+
 /// The keys that fit where the source is.
 fn reach_keys(kind: &str, location: &str) -> Vec<&'static str> {
     let scheme = location.split_once("://").map_or("", |(scheme, _)| scheme);
@@ -123,6 +139,9 @@ fn reach_keys(kind: &str, location: &str) -> Vec<&'static str> {
     match (kind, scheme) {
         ("bedrock-metrics", _) | (_, "cloudwatch") => keys.extend(AWS),
         ("azure-metrics", _) => keys.extend(AZURE),
+        (usage, _) if usage.ends_with("-usage") => {}
+        (_, "gs") => keys.extend(["window_hours", "full_sweep_hours", "credentials_file"]),
+        (_, "kafka") => keys.extend(kafka::OWN.iter().chain(&kafka::SHARED)),
         (_, "s3" | "s3a") => keys.extend(OBJECTS.iter().chain(&AWS)),
         (_, "az" | "azure" | "abfs" | "abfss") => {
             keys.extend(["window_hours", "full_sweep_hours"].iter().chain(&AZURE))
@@ -191,6 +210,9 @@ impl Found<'_> {
                 problem("auth", "metrics need Entra: client_secret, workload_identity or managed_identity".to_owned());
             }
         }
+        if self.kind.ends_with("-usage") && keys.secret_env.is_none() && keys.secret_file.is_none() {
+            problem("secret_env", "give it (name of a variable) or secret_file (path): an admin key".to_owned());
+        }
         if self.kind != "bedrock" && self.location.starts_with(LOG_GROUP) {
             problem("location", "a log group holds records of kind 'bedrock'".to_owned());
         }
@@ -240,7 +262,7 @@ impl Found<'_> {
             requester_pays: keys.requester_pays,
         };
         let file = keys.secret_file.as_ref().map(|path| Secret::File(folder.join(path)));
-        let azure = AzureAccess {
+        let mut azure = AzureAccess {
             storage_account: keys.storage_account.clone(),
             endpoint: keys.endpoint.clone(),
             cloud: keys.cloud,
@@ -259,6 +281,9 @@ impl Found<'_> {
             "bedrock-metrics" => FormatConfig::BedrockMetrics(bedrock),
             "azure" => FormatConfig::Azure(typed(self.place, own("deployments"), problems)?),
             "azure-metrics" => FormatConfig::Azure(AzureConfig::default()),
+            "vertex" => FormatConfig::Vertex(VertexConfig { account: bedrock.account, region: bedrock.region }),
+            "openai-usage" => FormatConfig::OpenAiUsage(UsageConfig { account: bedrock.account }),
+            "anthropic-usage" => FormatConfig::AnthropicUsage(ReportConfig { account: bedrock.account }),
             _ => FormatConfig::Otlp(typed(self.place, own("attributes"), problems)?),
         };
         let hours =
@@ -271,8 +296,19 @@ impl Found<'_> {
                 let resources = keys.resources.clone();
                 (Transport::AzureMonitor { resources, back: hours(keys.start_hours, 24), delay }, 300)
             }
+            ("openai-usage" | "anthropic-usage", _) => {
+                (Transport::UsageReports(self.usage_reports(azure.secret.clone()?)), 600)
+            }
             (_, Some(group)) => {
                 (Transport::LogGroup { group: group.to_owned(), back: hours(keys.start_hours, 48) }, 15)
+            }
+            _ if location.starts_with(kafka::SCHEME) => {
+                let apart = kafka::OWN.iter().filter_map(|key| self.entry.get_key_value(*key));
+                let apart = apart.map(|(key, value)| (key.clone(), value.clone())).collect();
+                let found = kafka::read(self.place, &location, apart, azure.secret.is_some(), folder, problems)?;
+                azure.auth = found.auth;
+                let problem = |what| problems.push(format!("{}.location: {what}", self.place));
+                (kafka::transport(found.topic).map_err(problem).ok()?, 15)
             }
             _ if queue.is_some() => (Transport::Objects { queue }, 900),
             _ => (Transport::Objects { queue }, 60),
@@ -289,11 +325,34 @@ impl Found<'_> {
     }
 }
 
+impl Found<'_> {
+    fn usage_reports(&self, key: Secret) -> UsageReports {
+        let keys = &self.keys;
+        let hours =
+            |hours: Option<u64>, default: u64| Duration::from_secs(hours.unwrap_or(default).saturating_mul(3600));
+        let (service, reports) = match self.kind.as_str() {
+            "openai-usage" => (UsageService::OpenAi, openai::REPORTS.as_slice()),
+            _ => (UsageService::Anthropic, anthropic::REPORTS.as_slice()),
+        };
+        UsageReports {
+            service,
+            endpoint: keys.endpoint.clone(),
+            key,
+            reports,
+            back: hours(keys.start_hours, 7 * 24),
+            window: hours(keys.window_hours, 48),
+            delay: Duration::from_secs(keys.delay_s.unwrap_or(900)),
+        }
+    }
+}
+
 /// What stands for a location on the board.
 fn metrics_of(kind: &str, region: Option<&str>) -> String {
     match (kind, region) {
         ("bedrock-metrics", Some(region)) => format!("CloudWatch metrics AWS/Bedrock, {region}"),
         ("bedrock-metrics", None) => "CloudWatch metrics AWS/Bedrock".to_owned(),
+        ("openai-usage", _) => "OpenAI usage and costs".to_owned(),
+        ("anthropic-usage", _) => "Anthropic usage and costs".to_owned(),
         _ => "Azure Monitor metrics".to_owned(),
     }
 }
@@ -348,6 +407,10 @@ mod tests {
             ("kind = 'azure'\nlocation = 'cloudwatch://g'", "kind 'bedrock'"),
             ("kind = 'bedrock'\nlocation = 's3://b'\nfull_sweep_hours = 0", "above 0"),
             ("kind = 'bedrock'\nlocation = 's3://b'\npoll_interval_s = -1", "poll_interval_s"),
+            ("kind = 'openai-usage'", "admin key"),
+            ("kind = 'azure'\nlocation = 'kafka://host/topic'", "kafka://HOST:PORT/TOPIC"),
+            ("kind = 'azure'\nlocation = 'kafka://host:9093/t'\nauth = 'connection_string'", "secret_env"),
+            ("kind = 'azure'\nlocation = 'kafka://host:9093/t'\nuser = 'x'", "goes with"),
         ] {
             let error = of(text).unwrap_err();
             assert!(error.contains(expected), "{expected} not in {error}");

@@ -151,13 +151,13 @@ impl View {
     }
 }
 
-/// Each row once, as it was first seen. Numbered and not grouped: a group would hold, for each map among its columns, the
+/// Each row once, as it was seen last: a provider may correct its counters. Numbered and not grouped: a group would hold, for each map among its columns, the
 /// whole batch that it came in. The same row has the same time, which as a key lets a range of time be read alone.
 fn once_each(rows: LogicalPlanBuilder, id: &'static str) -> Result<LogicalPlan, DataFusionError> {
     const COPY: &str = "copy";
     let columns: Vec<Expr> = rows.schema().columns().into_iter().map(Expr::Column).collect();
     let copy =
-        row_number().partition_by(vec![col(id), col("ts")]).order_by(vec![col(SEEN).sort(true, true)]).build()?;
+        row_number().partition_by(vec![col(id), col("ts")]).order_by(vec![col(SEEN).sort(false, true)]).build()?;
     rows.window(vec![copy.alias(COPY)])?.filter(col(COPY).eq(lit(1_u64)))?.project(columns)?.build()
 }
 

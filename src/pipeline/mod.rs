@@ -19,9 +19,11 @@ mod settle_tests;
 mod tables;
 
 pub use audit::{Audit, Change, Difference, Sums};
+#[cfg(feature = "kafka")]
+pub use follow::KafkaTail;
 pub use follow::{
-    AzureMonitorTail, Follow, LogGroupTail, MetricsTail, ObjectsTail, Pauses, QueueTail, Reaching, Station, Sweeps,
-    follow, import_log_group,
+    AzureMonitorTail, Follow, LogGroupTail, MetricsTail, ObjectsTail, Pauses, QueueTail, Reaching, Report, Station,
+    Sweeps, UsageReports, UsageReportsTail, follow, import_log_group,
 };
 pub use hot::HotSet;
 pub use ingest::{Ingest, IngestError, ObjectTotals, Record, Totals};

@@ -13,6 +13,7 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use super::LogFormat;
 use super::azure::AzureDiagnostics;
 use super::bedrock::BedrockLog;
+use super::vertex::VertexLog;
 use crate::model::{Normalized, RecordRef, Timestamp, UsageStatus, Witness};
 
 /// Stands wherever a prompt, an answer, a header or an error's prose stands in real records.
@@ -287,4 +288,37 @@ const AZURE: [(&str, &[&str]); 14] = [
 #[test]
 fn azure_survives_made_up_records() {
     record_target("azure records", &AzureDiagnostics::default(), object(&AZURE));
+}
+
+const GEMINI: &str = r#"{"candidates": [{"content": {"parts": [{"text": "CANARY"}]}, "finishReason": "STOP"}], "modelVersion": "gemini-2.5-flash", "responseId": "r1", "usageMetadata": {"promptTokenCount": 30, "candidatesTokenCount": 4, "thoughtsTokenCount": 9, "cachedContentTokenCount": 20, "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 12}], "trafficType": "ON_DEMAND"}}"#;
+const REFUSED: &str = r#"{"error": {"code": 429, "message": "CANARY", "status": "RESOURCE_EXHAUSTED"}}"#;
+const CLAUDE: &str = r#"["{\"id\": \"msg_1\", \"content\": [{\"text\": \"CANARY\"}], \"usage\": {\"input_tokens\": 3, \"cache_read_input_tokens\": 8, \"output_tokens\": 2}}"]"#;
+const STREAM: &str = r#"["event: message_delta\ndata: {\"delta\": {\"text\": \"CANARY\"}, \"usage\": {\"output_tokens\": 2}}\n", "CANARY"]"#;
+
+const VERTEX: [(&str, &[&str]); 14] = [
+    ("logging_time", &["\"2026-10-21 10:00:02.25 UTC\"", "\"2026-10-21T10:00:02Z\""]),
+    ("request_id", &["\"7361\"", "7361"]),
+    (
+        "model",
+        &["\"publishers/google/models/gemini-2.5-flash\"", "\"projects/p/locations/l/publishers/anthropic/models/c\""],
+    ),
+    ("model_version", &["\"default\""]),
+    ("api_method", &["\"generateContent\"", "\"streamRawPredict\""]),
+    ("endpoint", &["\"\"", "\"projects/1/locations/l/endpoints/2\""]),
+    ("full_request", &["{\"contents\": \"CANARY\", \"labels\": {\"team\": \"search\"}}", "\"CANARY\""]),
+    ("full_response", &[GEMINI, REFUSED, "[[\"CANARY\"]]", "\"CANARY\""]),
+    ("request_payload", &["[\"CANARY\"]"]),
+    ("response_payload", &[CLAUDE, STREAM, "\"CANARY\""]),
+    ("metadata", &["{\"request_latency\": 1250.5}", "\"{\\\"request_latency\\\": \\\"9\\\"}\""]),
+    ("timestamp", &["\"2026-10-21T10:00:02Z\""]),
+    ("logName", &["\"projects/p/logs/x\""]),
+    (
+        "jsonPayload",
+        &["{\"model\": \"m\", \"request_id\": 1, \"full_response\": \"CANARY\"}", "{\"message\": \"CANARY\"}"],
+    ),
+];
+
+#[test]
+fn vertex_survives_made_up_records() {
+    record_target("vertex records", &VertexLog::default(), object(&VERTEX));
 }

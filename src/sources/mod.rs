@@ -2,11 +2,16 @@
 //! (what an operator may set), `record` (the wire format, field for field), `normalize` (pure: record in, rows out).
 //! Prompts and completions end here: no normalizer copies them anywhere.
 
+pub mod anthropic;
 pub mod azure;
 pub mod bedrock;
 #[cfg(test)]
 mod fuzz;
+mod lenient;
+pub mod openai;
 pub mod otlp;
+mod usage_report;
+pub mod vertex;
 
 use crate::model::{Normalized, RecordRef};
 

@@ -139,6 +139,39 @@ impl AzureAuth {
     }
 }
 
+/// A topic of Kafka, or an event hub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaTopic {
+    /// `host:port`, several with commas.
+    pub brokers: String,
+    /// The topic.
+    pub topic: String,
+    /// The consumer group.
+    pub group: String,
+    /// How to log in.
+    pub auth: KafkaAuth,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+    /// Certificates to trust; those of the system without it.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// How to log in to Kafka. Secrets and Entra's names are those of [`AzureAccess`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KafkaAuth {
+    /// Not at all.
+    None,
+    /// SASL PLAIN.
+    Plain {
+        /// Its user.
+        user: String,
+    },
+    /// SASL PLAIN with a connection string of Event Hubs.
+    ConnectionString,
+    /// SASL OAUTHBEARER with a token of Entra.
+    Entra,
+}
+
 /// Where a secret is.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Secret {

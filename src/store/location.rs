@@ -8,7 +8,7 @@ use object_store::path::Path;
 use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use url::Url;
 
-use super::{Access, aws, azure};
+use super::{Access, aws, azure, gcs};
 
 /// Why a location can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +16,12 @@ pub enum StoreError {
     /// Not a path or a supported URL.
     #[error("'{text}' is no location: give a path, s3://bucket/prefix or az://container/prefix")]
     Malformed {
+        /// What was given.
+        text: String,
+    },
+    /// Sources may lie there, data may not.
+    #[error("data can't lie at '{text}': give a path, s3://bucket/prefix or az://container/prefix")]
+    SourcesOnly {
         /// What was given.
         text: String,
     },
@@ -59,12 +65,12 @@ pub enum StoreError {
 pub enum Location {
     /// File or directory.
     Local(PathBuf),
-    /// `s3://` or `az://`.
+    /// `s3://`, `az://` or `gs://`.
     Remote(Url),
 }
 
 impl Location {
-    /// Reads a path, `file://`, `s3://`, `s3a://`, `az://` or `abfss://` URL.
+    /// Reads a path, `file://`, `s3://`, `s3a://`, `az://`, `abfss://` or `gs://` URL.
     ///
     /// # Errors
     /// Another scheme, or a URL without a bucket.
@@ -76,7 +82,9 @@ impl Location {
         let url = Url::parse(text).map_err(|_| malformed())?;
         match url.scheme() {
             "file" => url.to_file_path().map(Self::Local).map_err(|()| malformed()),
-            "s3" | "s3a" | "az" | "azure" | "abfs" | "abfss" if url.host_str().is_some() => Ok(Self::Remote(url)),
+            "s3" | "s3a" | "az" | "azure" | "abfs" | "abfss" | "gs" if url.host_str().is_some() => {
+                Ok(Self::Remote(url))
+            }
             _ => Err(malformed()),
         }
     }
@@ -85,6 +93,12 @@ impl Location {
     #[must_use]
     pub fn is_s3(&self) -> bool {
         matches!(self, Self::Remote(url) if url.scheme().starts_with("s3"))
+    }
+
+    /// Whether tables can lie there; elsewhere there are only sources.
+    #[must_use]
+    pub fn holds_tables(&self) -> bool {
+        !matches!(self, Self::Remote(url) if url.scheme() == "gs")
     }
 
     /// The client and the prefix below its root.
@@ -118,6 +132,7 @@ impl Location {
         };
         let client = |source| StoreError::Client { url: url.to_string(), source };
         let objects: Arc<dyn ObjectStore> = match url.scheme() {
+            "gs" => Arc::new(gcs::bucket(url, &access.aws).with_retry(retry).build().map_err(client)?),
             "s3" | "s3a" => Arc::new(aws::s3(url, &access.aws).await.with_retry(retry).build().map_err(client)?),
             _ => Arc::new(azure::blob(url, &access.azure)?.with_retry(retry).build().map_err(client)?),
         };

@@ -9,12 +9,13 @@ mod aws;
 mod azure;
 mod disk;
 mod durable;
+mod gcs;
 mod location;
 mod lock;
 #[cfg(test)]
 mod power;
 
-pub use access::{Access, AwsAccess, AzureAccess, AzureAuth, AzureCloud, Secret};
+pub use access::{Access, AwsAccess, AzureAccess, AzureAuth, AzureCloud, KafkaAuth, KafkaTopic, Secret};
 pub use aws::sdk_config;
 pub use durable::DurableLocal;
 pub use location::{Location, StoreError};
@@ -54,6 +55,9 @@ impl Store {
     /// The location is malformed, or a local directory can't be made or written.
     pub async fn open(text: &str) -> Result<Self, StoreError> {
         let location = Location::parse(text)?;
+        if !location.holds_tables() {
+            return Err(StoreError::SourcesOnly { text: text.to_owned() });
+        }
         let mut url = match &location {
             Location::Local(dir) => return Self::open_local(text, dir, DurableLocal::new()),
             Location::Remote(url) => url.clone(),

@@ -10,6 +10,7 @@ import time
 import boto3
 
 from cbor_bridge import bridge
+from flaky import flaky
 from harness import HTTP, TOTALS, Polymeter, bedrock_record, check, equal, folder, moto, summary, until
 
 REGION = "us-east-1"
@@ -106,6 +107,71 @@ def notifications(work, env, clients):
         equal("copies (SNS form) change nothing", meter.one(TOTALS), add(*sums))
         equal("poison is in quarantine", meter.sql("SELECT reason, count(*) AS n FROM quarantine GROUP BY 1"), [{"reason": "bad_notification", "n": 1}])
         check("SIGTERM ends it with exit code 0", meter.stop(), meter.process.returncode)
+
+
+def bad_endpoint(work, env, clients):
+    """Every third request fails while a generator writes into hour after hour: by queue and by listing, with late objects and
+    two kills. One is asked for each bucket, log group and queue: all of them through the bad endpoint."""
+    s3, sqs, logs = clients("s3"), clients("sqs"), clients("logs")
+    s3.create_bucket(Bucket="bad-logs")
+    url = sqs.create_queue(QueueName="bad-notices", Attributes={"VisibilityTimeout": "5"})["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    s3.put_bucket_notification_configuration(
+        Bucket="bad-logs",
+        NotificationConfiguration={"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]},
+    )
+    logs.create_log_group(logGroupName="/bad")
+    logs.create_log_stream(logGroupName="/bad", logStreamName="aws/bedrock/modelinvocations")
+    sums, last = [], []
+
+    def write():
+        for n in range(24):
+            # The hour turns every four objects; one in six comes a day and a half late.
+            at = now() - datetime.timedelta(hours=36 if n % 6 == 5 else 5 - n // 4)
+            sums.append(put_log(s3, "bad-logs", 20 * n, 20 * n + 10, at)[1])
+            events = []
+            for m in range(20 * n + 10, 20 * n + 20):
+                line, counts = record_at(m, now())
+                events.append({"timestamp": int(now().timestamp() * 1000), "message": line})
+                sums.append(counts)
+            logs.put_log_events(logGroupName="/bad", logStreamName="aws/bedrock/modelinvocations", logEvents=events)
+            # A copy of what the group says goes to the bucket too: one call.
+            if n % 8 == 0:
+                s3.put_object(Bucket="bad-logs", Key=f"llm/copy-{n}.json", Body="\n".join(event["message"] for event in events))
+            time.sleep(0.25)
+        last.append(True)
+
+    with flaky(env["AWS_ENDPOINT_URL"]) as (proxy, counts):
+        config = work / "bad.toml"
+        queue = url.replace(env["AWS_ENDPOINT_URL"], proxy)
+        common = f'kind = "bedrock"\nregion = "{REGION}"\nendpoint = "{proxy}"\n'
+        config.write_text(
+            f'[[source]]\nname = "queued"\n{common}location = "s3://bad-logs/llm"\nqueue_url = "{queue}"\npoll_interval_s = 4\n'
+            f'[[source]]\nname = "listed"\n{common}location = "s3://bad-logs/llm"\npoll_interval_s = 1\n'
+            f'[[source]]\nname = "group"\n{common}location = "cloudwatch:///bad"\npoll_interval_s = 1\n'
+        )
+        data = work / "bad"
+        writing = threading.Thread(target=write)
+        writing.start()
+        for _ in range(2):
+            with Polymeter(data, work, env, config) as meter:
+                time.sleep(3)
+                meter.kill()
+        with Polymeter(data, work, env, config) as meter:
+            writing.join()
+            took = until(lambda: meter.one(TOTALS) == add(*sums), 60)
+            equal("every third request fails, two kills, hours turn, objects come late, by queue and listing: exact", meter.one(TOTALS), add(*sums), f"{took or 0:.1f} s after the last; {counts['failed']} of {counts['asked']} requests failed")
+            # What the killed processes had taken comes again after two minutes; the other scenario waits for that.
+            waiting = lambda: int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])["Attributes"]["ApproximateNumberOfMessages"])
+            took = until(lambda: waiting() == 0, 60, 0.5)
+            check("no message waits in the queue", took is not None, waiting())
+            equal("and it stays exact", meter.one(TOTALS), add(*sums))
+            states = [source_of(meter, name).get("state") for name in ("queued", "listed", "group")]
+            check("no source has stopped", all(state in ("running", "retrying") for state in states), states)
+            counts["every"] = 0
+            took = until(lambda: all(source_of(meter, name).get("state") == "running" for name in ("queued", "listed", "group")), 70, 0.5)
+            check("all run once the endpoint is well", took is not None, f"{took or 0:.1f} s")
+            check("SIGTERM ends it with exit code 0", meter.stop(), meter.process.returncode)
 
 
 def log_group(work, env, clients):
@@ -250,6 +316,7 @@ def main():
         control_totals(work, env, clients)
         other_account(work, env, clients)
         log_group(work, env, clients)
+        bad_endpoint(work, env, clients)
         notifications(work, env, clients)
 
 

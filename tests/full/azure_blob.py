@@ -8,6 +8,7 @@ import time
 
 from azure.storage.blob import AccountSasPermissions, BlobServiceClient, ResourceTypes, generate_account_sas
 
+from flaky import flaky
 from harness import (
     BLOB,
     HTTP,
@@ -141,6 +142,48 @@ def by_signature(service, env, work):
         check("SIGTERM ends it with exit code 0", meter.stop(), meter.process.returncode)
 
 
+def bad_endpoint(service, url, work):
+    """Blobs of three hours that grow in pieces while every third request fails and the process is killed twice."""
+    container = service.create_container("insights-logs-bad")
+    now = datetime.datetime.now(datetime.timezone.utc)
+    resource = BLOB.split("/y=")[0]
+    hours = [now - datetime.timedelta(hours=n) for n in (30, 1, 0)]
+    blobs, parts = [], []
+    for n, hour in enumerate(hours):
+        blob = container.get_blob_client(f"{resource}/y={hour:%Y}/m={hour:%m}/d={hour:%d}/h={hour:%H}/m=00/PT1H.json")
+        blob.create_append_blob()
+        body, sums = text(1000 * n, 1000 * n + 40)
+        blobs.append((blob, body.encode()))
+        parts.append(sums)
+    wanted = tuple(sum(column) for column in zip(*parts))
+
+    def write():
+        pieces = 16
+        for n in range(pieces):
+            for blob, body in blobs:
+                blob.append_block(body[len(body) * n // pieces : len(body) * (n + 1) // pieces])
+            time.sleep(0.4)
+
+    with flaky(url) as (proxy, counts):
+        env = {"AZURITE_BLOB_STORAGE_URL": proxy}
+        config = work / "bad.toml"
+        config.write_text(
+            '[[source]]\nname = "bad"\nkind = "azure"\nlocation = "az://insights-logs-bad/"\npoll_interval_s = 1\n'
+        )
+        writing = threading.Thread(target=write)
+        writing.start()
+        for _ in range(2):
+            with Polymeter(work / "bad", work, env, config) as meter:
+                time.sleep(2.5)
+                meter.kill()
+        with Polymeter(work / "bad", work, env, config) as meter:
+            writing.join()
+            took = until(lambda: meter.one(TOTALS) == wanted, 60)
+            equal("every third request fails, two kills, blobs of three hours grow: exact", meter.one(TOTALS), wanted, f"{took or 0:.1f} s after the last; {counts['failed']} of {counts['asked']} requests failed")
+            equal("nothing is in quarantine", meter.one("SELECT count(*) FROM quarantine"), (0,))
+            check("SIGTERM ends it with exit code 0", meter.stop(), meter.process.returncode)
+
+
 def store_on_blob(env, work, wanted):
     place = "az://polymeter-store/deep/store"
     done = summary("azure", f"az://{CONTAINER}/", "--data", place, env=env)
@@ -181,6 +224,7 @@ def main():
         store_on_blob(env, work, wanted)
         growing(service, env, work)
         by_signature(service, env, work)
+        bad_endpoint(service, url, work)
 
 
 main()

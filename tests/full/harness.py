@@ -124,6 +124,31 @@ def moto(work):
 
 
 @contextlib.contextmanager
+def minio(work):
+    """A MinIO server; yields the environment that makes clients use it."""
+    port, keys = free_port(), ("polymeter", "polymeter-secret")
+    url = f"http://127.0.0.1:{port}"
+    command = [ENV / "bin/minio", "server", work / "minio", "--address", f"127.0.0.1:{port}", "--quiet"]
+    own = {"MINIO_ROOT_USER": keys[0], "MINIO_ROOT_PASSWORD": keys[1], "MINIO_UPDATE": "off", "MINIO_BROWSER": "off"}
+
+    def ready():
+        try:
+            return HTTP.open(f"{url}/minio/health/live", timeout=2).status == 200
+        except OSError:
+            return False
+
+    with server(command, ready, work / "minio.log", env=own):
+        yield {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": keys[0],
+            "AWS_SECRET_ACCESS_KEY": keys[1],
+        }
+
+
+@contextlib.contextmanager
 def azurite(work):
     """An Azure Blob stand-in; yields its URL."""
     port = free_port()

@@ -1,4 +1,4 @@
-"""S3 (moto): Bedrock's log bucket as a source, and a bucket as the store."""
+"""S3 (moto; minio.py runs the same on MinIO): Bedrock's log bucket as a source, and a bucket as the store."""
 
 import json
 
@@ -94,10 +94,10 @@ def store_on_s3(work, env):
     check("journal and tables lie below the prefix", all(key.startswith("deep/store/") for key in keys), sorted(kinds))
 
 
-def main():
+def main(s3):
     import os
 
-    with folder() as work, moto(work) as env:
+    with folder() as work, s3(work) as env:
         os.environ.update({key: value for key, value in env.items() if key != "AWS_ENDPOINT_URL"})
         client = boto3.client("s3", endpoint_url=env["AWS_ENDPOINT_URL"])
         for bucket in ("bedrock-logs", "polymeter-store"):
@@ -120,4 +120,5 @@ def main():
         store_on_s3(work, env)
 
 
-main()
+if __name__ == "__main__":
+    main(moto)

@@ -63,11 +63,12 @@ const ONLY: [(&str, &[&str]); 15] = [
 ];
 
 /// Crates (or all whose name starts so, with `*`) and the only places that may name them.
-const CRATES: [(&str, &[&str]); 16] = [
+const CRATES: [(&str, &[&str]); 17] = [
     ("deltalake", &["delta/"]),
     ("datafusion", &["delta/", "ledger/", "query/"]),
     ("aws_*", &["collect/", "store/"]),
     ("azure_*", &["collect/", "store/"]),
+    ("rdkafka", &["collect/kafka.rs"]),
     // app: alerts of budgets go to a webhook, price lists come from where the operator says.
     ("reqwest", &["collect/", "app/budgets/deliver.rs", "app/prices/update.rs", "app/top/"]),
     ("axum", &["serve/", "collect/otlp_server/"]),

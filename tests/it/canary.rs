@@ -174,6 +174,37 @@ fn azure_log(canaries: &mut Canaries) -> Vec<u8> {
     text
 }
 
+fn vertex_log(canaries: &mut Canaries) -> Vec<u8> {
+    let mut word = || canaries.word();
+    let row = |n: u64, full: Value, payload: Value, said: String| {
+        json!({"logging_time": "2026-03-02T10:00:00Z", "request_id": n.to_string(), "api_method": "streamGenerateContent",
+            "model": "publishers/google/models/gemini-2.5-flash", "full_response": full, "response_payload": payload,
+            "full_request": {"contents": [{"parts": [{"text": said}]}], "labels": {"service": "checkout-api"}},
+            "request_payload": [said], "otel_log": {"gen_ai.input.messages": said}})
+    };
+    let answer = json!({"candidates": [{"content": {"parts": [{"text": word()}, {"functionCall": {"args": {"a": word()}}}]},
+        "finishReason": "STOP"}], "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 4}});
+    let failed = json!({"error": {"code": 400, "message": word(), "status": word(), "details": [{"reason": word()}]}});
+    let blocked = json!({"promptFeedback": {"blockReason": "SAFETY", "blockReasonMessage": word()}});
+    let claude =
+        json!({"id": "msg_1", "content": [{"text": word()}], "usage": {"input_tokens": 3, "output_tokens": 4}});
+    let events = format!("event: content_block_delta\ndata: {{\"delta\": {{\"text\": \"{}\"}}}}\n", word());
+    let mut bad = row(6, answer.clone(), Value::Null, word());
+    bad["full_response"]["usageMetadata"]["promptTokenCount"] = json!(word());
+    let mut text = lines([
+        row(0, answer.clone(), Value::Null, word()),
+        row(1, json!(answer.to_string()), Value::Null, word()),
+        row(2, failed, Value::Null, word()),
+        row(3, blocked, Value::Null, word()),
+        row(4, Value::Null, json!([claude.to_string()]), word()),
+        row(5, Value::Null, json!([events, word()]), word()),
+        bad,
+        json!({"logName": "projects/p/logs/app", "jsonPayload": {"message": word()}}),
+    ]);
+    text.extend_from_slice(format!("{{\"model\": \"m\", \"full_request\": \"{}\n", word()).as_bytes());
+    text
+}
+
 fn attributes(names: &[&str], canaries: &mut Canaries) -> Vec<Value> {
     names.iter().map(|name| json!({"key": name, "value": {"stringValue": canaries.word()}})).collect()
 }
@@ -218,6 +249,8 @@ fn nothing_that_logs_hold_of_conversations_is_kept() {
     let azure = place.file("in/PT1H.json", azure_log(&mut canaries));
     assert!(place.import("bedrock", &[&bedrock, &packed])["observations"].as_u64() >= Some(3));
     assert!(place.import("azure", &[&azure])["observations"].as_u64() >= Some(3));
+    let vertex = place.file("in/rows.json", vertex_log(&mut canaries));
+    assert!(place.import("vertex", &[&vertex])["observations"].as_u64() >= Some(5));
     assert!(canaries.0.len() > 100);
     assert_absent(&place, &canaries.0);
     assert_kept(&place, "checkout-api");

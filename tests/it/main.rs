@@ -40,6 +40,8 @@ mod focus;
 mod formats;
 mod hostile;
 mod inside;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod live;
 mod moments;
 mod money;

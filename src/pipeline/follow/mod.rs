@@ -2,11 +2,14 @@
 //! it that a failure is retried with growing pauses, shown on the board and counted, and that nothing stops silently.
 
 mod control_totals;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod log_group;
 mod log_minutes;
 mod objects;
 mod position;
 mod queue;
+mod usage_reports;
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -16,9 +19,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 pub use control_totals::{AzureMonitorTail, MetricsTail, Reaching};
+#[cfg(feature = "kafka")]
+pub use kafka::KafkaTail;
 pub use log_group::{LogGroupTail, import_log_group};
 pub use objects::{ObjectsTail, Sweeps};
 pub use queue::QueueTail;
+pub use usage_reports::{Report, UsageReports, UsageReportsTail};
 
 use super::ingest::IngestError;
 use super::{Ingest, Totals};

@@ -7,7 +7,7 @@
 
 use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 
-use super::lenient::{Fields, Lenient, Raw, skip, take};
+use crate::sources::lenient::{Fields, Lenient, Raw, skip, take};
 
 /// Which keys an input body has. The value of none is kept, except the number of images asked for.
 #[derive(Clone, Debug, Default)]

@@ -22,7 +22,6 @@
 
 mod body;
 mod config;
-mod lenient;
 mod metrics;
 mod normalize;
 mod record;

@@ -4,12 +4,12 @@ use serde_json::value::RawValue;
 
 use super::body::OutputBody;
 use super::config::BedrockConfig;
-use super::lenient::{BadCount, Lenient, Raw, repair};
 use super::record::{Event, PERMISSION_LINE, Record};
 use crate::model::{
     Normalized, Observation, Outcome, RecordId, RecordRef, Reject, SECOND_US, Tags, Timestamp, Usage, UsageStatus,
     Witness, fingerprint, judge, platform,
 };
+use crate::sources::lenient::{BadCount, Lenient, Raw, repair};
 
 const DIALECT: &str = "bedrock.invocation_log";
 

@@ -14,8 +14,8 @@
 use serde::de::{MapAccess, SeqAccess};
 
 use super::body::{InputBody, OutputBody, Performance, Tier};
-use super::lenient::{Fields, Lenient, Raw, skip, take};
 use crate::model::Tags;
+use crate::sources::lenient::{Fields, Lenient, Raw, skip, take};
 
 /// Bedrock writes this line, which is not JSON, into the log stream when logging is switched on.
 pub const PERMISSION_LINE: &str = "Permissions are correctly set for Amazon Bedrock logs";

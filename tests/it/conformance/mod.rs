@@ -6,6 +6,7 @@ mod counters;
 mod queue;
 mod rig;
 mod steady;
+mod usage;
 
 use std::time::Duration;
 
