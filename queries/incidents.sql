@@ -3,9 +3,9 @@
 -- note: verdict `us`: most failures are refused requests, or other platforms fail as well; `quota`: throttled, and only this model; `them`: what else was called then was well; `unclear`: nothing else was called
 -- param from timestamp = now() - interval '24 hours'   (start, inclusive)
 -- param to timestamp = now()   (end, exclusive)
--- param bucket interval = interval '5 minutes'
+-- param step interval = interval '5 minutes'   (calls are counted by)
 -- param bar double = 0.2   (share of failed calls from which on it is a burst)
--- param least bigint = 5   (failed calls of a burst, at least)
+-- param least bigint = 5   (failed calls of a burst, at least, in steps that fail)
 -- filter platform, model, region
 WITH chains AS (
   SELECT chain_id, last_value(outcome ORDER BY ts, call_id) AS last_outcome
@@ -16,7 +16,7 @@ WITH chains AS (
 ),
 told AS (
   SELECT
-    date_bin($bucket, ts) AS bucket,
+    date_bin(CAST($step AS INTERVAL), ts) AS bucket,
     coalesce(platform, '') AS platform,
     coalesce(region, '') AS region,
     coalesce(model, '') AS model,
@@ -32,12 +32,12 @@ told AS (
   WHERE ts >= $from AND ts < $to
   GROUP BY 1, 2, 3, 4
 ),
--- Buckets that fail, and those up to two buckets behind one, are one burst.
+-- Steps that fail, and those up to two steps behind one, are one burst.
 failing AS (
   SELECT
-    bucket, platform, region, model,
+    bucket, platform, region, model, errors,
     CASE
-      WHEN bucket <= lag(bucket) OVER (PARTITION BY platform, region, model ORDER BY bucket) + $bucket + $bucket + $bucket THEN 0
+      WHEN bucket <= lag(bucket) OVER (PARTITION BY platform, region, model ORDER BY bucket) + CAST($step AS INTERVAL) + CAST($step AS INTERVAL) + CAST($step AS INTERVAL) THEN 0
       ELSE 1
     END AS begins
   FROM told
@@ -45,73 +45,61 @@ failing AS (
 ),
 numbered AS (
   SELECT
-    bucket, platform, region, model,
+    bucket, platform, region, model, errors,
     sum(begins) OVER (PARTITION BY platform, region, model ORDER BY bucket) AS burst
   FROM failing
 ),
 bursts AS (
-  SELECT platform, region, model, min(bucket) AS started, max(bucket) + $bucket AS ended
+  SELECT platform, region, model, min(bucket) AS started, max(bucket) + CAST($step AS INTERVAL) AS ended
   FROM numbered
   GROUP BY platform, region, model, burst
+  HAVING sum(errors) >= $least
+),
+-- Everything that was called in the time of a burst: its own calls, and the controls.
+beside AS (
+  SELECT
+    bursts.platform, bursts.region, bursts.model, started, ended,
+    told.model = bursts.model AS same_model,
+    told.platform = bursts.platform AS same_platform,
+    told.platform = bursts.platform AND told.region = bursts.region AS same_place,
+    calls, known, errors, throttled, provider_failures, refused, rescued
+  FROM bursts
+  JOIN told ON told.bucket >= started AND told.bucket < ended
 ),
 measured AS (
   SELECT
-    bursts.platform, bursts.region, bursts.model, started, ended,
-    sum(told.calls) AS calls,
-    sum(known) AS known,
-    sum(errors) AS errors,
-    sum(throttled) AS throttled,
-    sum(provider_failures) AS provider_failures,
-    sum(refused) AS refused,
-    sum(rescued) AS rescued
-  FROM bursts
-  JOIN told
-    ON told.platform = bursts.platform AND told.region = bursts.region AND told.model = bursts.model
-    AND told.bucket >= started AND told.bucket < ended
-  GROUP BY 1, 2, 3, 4, 5
-  HAVING sum(errors) >= $least AND sum(errors) >= $bar * sum(known)
-),
-controls AS (
-  SELECT
-    measured.platform, measured.region, measured.model, started,
-    sum(told.known) FILTER (
-      WHERE told.model = measured.model AND (told.platform <> measured.platform OR told.region <> measured.region)
-    ) AS elsewhere_known,
-    sum(told.errors) FILTER (
-      WHERE told.model = measured.model AND (told.platform <> measured.platform OR told.region <> measured.region)
-    ) AS elsewhere_errors,
-    sum(told.known) FILTER (
-      WHERE told.model <> measured.model AND told.platform = measured.platform AND told.region = measured.region
-    ) AS here_known,
-    sum(told.errors) FILTER (
-      WHERE told.model <> measured.model AND told.platform = measured.platform AND told.region = measured.region
-    ) AS here_errors,
-    sum(told.known) FILTER (WHERE told.platform <> measured.platform) AS platforms_known,
-    sum(told.errors) FILTER (WHERE told.platform <> measured.platform) AS platforms_errors
-  FROM measured
-  JOIN told ON told.bucket >= started AND told.bucket < ended
-  GROUP BY 1, 2, 3, 4
+    platform, region, model, started, ended,
+    sum(calls) FILTER (WHERE same_place AND same_model) AS calls,
+    sum(known) FILTER (WHERE same_place AND same_model) AS known,
+    sum(errors) FILTER (WHERE same_place AND same_model) AS errors,
+    sum(throttled) FILTER (WHERE same_place AND same_model) AS throttled,
+    sum(provider_failures) FILTER (WHERE same_place AND same_model) AS provider_failures,
+    sum(refused) FILTER (WHERE same_place AND same_model) AS refused,
+    sum(rescued) FILTER (WHERE same_place AND same_model) AS rescued,
+    coalesce(sum(known) FILTER (WHERE same_model AND NOT same_place), 0) AS elsewhere_calls,
+    sum(errors) FILTER (WHERE same_model AND NOT same_place) AS elsewhere_errors,
+    coalesce(sum(known) FILTER (WHERE same_place AND NOT same_model), 0) AS here_calls,
+    sum(errors) FILTER (WHERE same_place AND NOT same_model) AS here_errors,
+    coalesce(sum(known) FILTER (WHERE NOT same_platform), 0) AS platforms_calls,
+    sum(errors) FILTER (WHERE NOT same_platform) AS platforms_errors
+  FROM beside
+  GROUP BY platform, region, model, started, ended
 ),
 rated AS (
   SELECT
-    measured.*,
-    cast(measured.errors AS DOUBLE) / measured.known AS error_rate,
-    coalesce(elsewhere_known, 0) AS elsewhere_calls,
-    cast(elsewhere_errors AS DOUBLE) / nullif(elsewhere_known, 0) AS elsewhere_error_rate,
-    coalesce(here_known, 0) AS here_calls,
-    cast(here_errors AS DOUBLE) / nullif(here_known, 0) AS here_error_rate,
-    coalesce(platforms_known, 0) AS platforms_calls,
-    cast(platforms_errors AS DOUBLE) / nullif(platforms_known, 0) AS platforms_error_rate
+    *,
+    cast(errors AS DOUBLE) / known AS error_rate,
+    cast(elsewhere_errors AS DOUBLE) / nullif(elsewhere_calls, 0) AS elsewhere_error_rate,
+    cast(here_errors AS DOUBLE) / nullif(here_calls, 0) AS here_error_rate,
+    cast(platforms_errors AS DOUBLE) / nullif(platforms_calls, 0) AS platforms_error_rate
   FROM measured
-  JOIN controls
-    ON controls.platform = measured.platform AND controls.region = measured.region AND controls.model = measured.model
-    AND controls.started = measured.started
+  WHERE errors >= $bar * known
 ),
 judged AS (
   SELECT
     started,
     ended,
-    ended + $bucket >= $to AS goes_on,
+    ended + CAST($step AS INTERVAL) >= $to AS goes_on,
     nullif(platform, '') AS platform,
     nullif(model, '') AS model,
     nullif(region, '') AS region,

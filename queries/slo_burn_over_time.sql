@@ -1,6 +1,6 @@
 -- How fast each feature burns its error budget, over time.
 -- unit: burn rates: 1 uses up the budget just at the end of the objective's time; buckets are UTC; NULL means that no request has a known outcome
--- note: attempts of one request are one, in the bucket of the first: what a second attempt saved is good; what callers cancelled is no error
+-- note: attempts of one request are one, in the bucket of the first: what a second attempt saved is good; what callers cancelled is no error; with a platform, model or region chosen, only attempts there count
 -- param from timestamp = now() - interval '24 hours'   (start, inclusive)
 -- param to timestamp = now()   (end, exclusive)
 -- param bucket interval = interval '1 hour'

@@ -1,6 +1,6 @@
 -- Whether each feature keeps its objectives: requests that ended well, and fast enough, and how fast the error budget burns.
 -- unit: requests (attempts of one request are one: what a second attempt saved is good); shares are 0 to 1 of the requests whose outcome is known; burn rates: 1 uses up the budget just at the end of the objective's time; times are UTC; NULL means that no request says
--- note: what callers cancelled is no error; latency is that of all attempts together, of requests that ended well and were measured
+-- note: what callers cancelled is no error; latency is that of all attempts together, of requests that ended well and were measured; with a platform, model or region chosen, only attempts there count
 -- param from timestamp = now() - interval '24 hours'   (start, inclusive)
 -- param to timestamp = now()   (end, exclusive)
 -- param target double = 0.99   (share of requests that should end well)
@@ -35,10 +35,10 @@ counted AS (
     count(*) FILTER (WHERE outcome = 'ok' AND took_ms IS NOT NULL) AS timed,
     count(*) FILTER (WHERE outcome = 'ok' AND took_ms <= $latency_ms) AS fast,
     approx_percentile_cont(0.95) WITHIN GROUP (ORDER BY took_ms) FILTER (WHERE outcome = 'ok') AS p95_ms,
-    count(*) FILTER (WHERE started >= $to - interval '1 hour' AND outcome <> 'unknown') AS known_1h,
-    count(*) FILTER (WHERE started >= $to - interval '1 hour' AND outcome NOT IN ('ok', 'cancelled', 'unknown')) AS failed_1h,
-    count(*) FILTER (WHERE started >= $to - interval '6 hours' AND outcome <> 'unknown') AS known_6h,
-    count(*) FILTER (WHERE started >= $to - interval '6 hours' AND outcome NOT IN ('ok', 'cancelled', 'unknown')) AS failed_6h
+    count(*) FILTER (WHERE started >= CAST($to AS TIMESTAMPTZ) - interval '1 hour' AND outcome <> 'unknown') AS known_1h,
+    count(*) FILTER (WHERE started >= CAST($to AS TIMESTAMPTZ) - interval '1 hour' AND outcome NOT IN ('ok', 'cancelled', 'unknown')) AS failed_1h,
+    count(*) FILTER (WHERE started >= CAST($to AS TIMESTAMPTZ) - interval '6 hours' AND outcome <> 'unknown') AS known_6h,
+    count(*) FILTER (WHERE started >= CAST($to AS TIMESTAMPTZ) - interval '6 hours' AND outcome NOT IN ('ok', 'cancelled', 'unknown')) AS failed_6h
   FROM requests
   GROUP BY team, feature, environment
 )

@@ -66,11 +66,11 @@ impl Feeds {
         if otlp.and(metrics).is_err() {
             bail!("the journal can't be written");
         }
-        self.count(batch.counters).await
+        self.count(batch.until, batch.counters).await
     }
 
     /// Takes in what the clouds counted themselves: nothing but once an hour.
-    async fn count(&self, counters: DemoCounters) -> anyhow::Result<()> {
+    async fn count(&self, until: Timestamp, counters: DemoCounters) -> anyhow::Result<()> {
         for ((account, region), series) in counters.bedrock {
             let of = BedrockConfig { account: Some(account.to_owned()), region: Some(region.to_owned()) };
             let cloudwatch = Ingest {
@@ -85,7 +85,7 @@ impl Feeds {
             self.azure_monitor.bytes("demo/azure-monitor.json", counters.azure).await?;
         }
         if !counters.torn.is_empty() {
-            self.bedrock.bytes("demo/torn.json", counters.torn).await?;
+            self.bedrock.bytes(&format!("demo/until-{until}.json"), counters.torn).await?;
         }
         Ok(())
     }

@@ -58,12 +58,7 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
     let (http_tls, pg_tls) = (tls("http", &config.http, Protocol::Http)?, tls("pg", &config.pg, Protocol::Postgres)?);
     let store = Store::open(&config.data).await?;
     let _serving = sole_server(&store, &config.writer)?;
-    let Some(http) = config.http.listen else { bail!("the HTTP API has no address; give one with --http") };
-    let http = bind("the HTTP API", http, "--http").await?;
-    let pg = match config.pg.listen {
-        Some(address) => Some(bind("the PostgreSQL wire", address, "--pg").await?),
-        None => None,
-    };
+    let (http, pg) = listeners(&config).await?;
     let receivers = Bound::all(receivers).await?;
     if let Some(month) = options.demo_month.filter(|month| month.interval(Zone::UTC).to > SystemClock.now()) {
         bail!("{month} has not ended; the calls of now come by themselves");
@@ -74,18 +69,12 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
     let rules::InForce { rules, terms, .. } = rules::in_force(&store, &config.said).await?;
     let (commits, inbox) = mpsc::unbounded_channel();
     let journal = Tables::open(&store).await?.journal(&store, &config.writer, Some(commits)).await?;
-    let meter_options = MeterOptions {
-        settles: config.settles,
-        settle_every: config.settle_every,
-        hot_us: i64::try_from(config.hot.as_micros()).unwrap_or(i64::MAX),
-        hot_rows: config.hot_rows,
-        retention: config.retention(),
-    };
     let writer = Some(Arc::clone(journal.writer()));
     let engine = Engine::new(Limits::default(), Arc::clone(&rules))?
         .with_terms(Arc::clone(&terms))
         .with_roles(config.access.limits);
-    let meter = Meter::start(&store, rules, Arc::clone(&clock), meter_options, inbox, writer, journal.brake()).await?;
+    let meter =
+        Meter::start(&store, rules, Arc::clone(&clock), meter_options(&config), inbox, writer, journal.brake()).await?;
     let board = SourceBoard::default();
     let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
     let http_at = http.local_addr()?;
@@ -149,10 +138,7 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
     };
     info!("stopping: no new requests, what is under way is finished");
     cancel.cancel();
-    tasks.close();
-    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
-        error!("some requests did not end in time");
-    }
+    drained(&tasks).await;
     drop(journal);
     meter.stop().await;
     info!("stopped");
@@ -161,6 +147,33 @@ pub async fn serve(config: Config, options: ServeOptions) -> anyhow::Result<()> 
         bail!("another process writes as '{}' into {}; give each its own `writer`", config.writer, store.display());
     }
     Ok(())
+}
+
+async fn drained(tasks: &TaskTracker) {
+    tasks.close();
+    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+        error!("some requests did not end in time");
+    }
+}
+
+fn meter_options(config: &Config) -> MeterOptions {
+    MeterOptions {
+        settles: config.settles,
+        settle_every: config.settle_every,
+        hot_us: i64::try_from(config.hot.as_micros()).unwrap_or(i64::MAX),
+        hot_rows: config.hot_rows,
+        retention: config.retention(),
+    }
+}
+
+async fn listeners(config: &Config) -> anyhow::Result<(TcpListener, Option<TcpListener>)> {
+    let Some(http) = config.http.listen else { bail!("the HTTP API has no address; give one with --http") };
+    let http = bind("the HTTP API", http, "--http").await?;
+    let pg = match config.pg.listen {
+        Some(address) => Some(bind("the PostgreSQL wire", address, "--pg").await?),
+        None => None,
+    };
+    Ok((http, pg))
 }
 
 /// Who may ask, and where that is written down.
@@ -204,7 +217,7 @@ async fn ended<E: std::error::Error>(what: &'static str, server: impl Future<Out
 fn banner(store: &Store, http: &str, receivers: &[String], demo: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "polymeter {} is ready", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out, "  HTTP API    {http}")?;
+    writeln!(out, "  HTTP API    {http}    (open it in a browser: the board)")?;
     for line in receivers {
         writeln!(out, "  {line}")?;
     }

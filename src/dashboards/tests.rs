@@ -136,3 +136,19 @@ fn parameters_become_macros_variables_and_values() {
     assert_eq!(asked["columns"][0], json!({"selector": "team", "text": "team", "type": "string"}));
     assert_eq!(asked["columns"][1]["type"], "number");
 }
+
+#[test]
+fn every_metric_that_is_drawn_is_one_of_ours() {
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/telemetry/metrics.rs");
+    let ours = std::fs::read_to_string(ours).unwrap();
+    let mut drawn = BTreeSet::new();
+    for file in bundled() {
+        let words = file.text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let names = words.filter(|word| word.starts_with("polymeter_")).map(|word| word.trim_end_matches("_bucket"));
+        drawn.extend(names.map(str::to_owned));
+    }
+    for name in &drawn {
+        assert!(ours.contains(&format!("\"{name}\"")), "{name} is no metric of polymeter");
+    }
+    assert!(drawn.len() > 10, "{drawn:?}");
+}

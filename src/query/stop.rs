@@ -181,9 +181,9 @@ mod tests {
     #[tokio::test]
     async fn a_join_ends_when_whoever_asked_has_gone() {
         let stop = Stop::at(Instant::now() + Duration::from_secs(600));
-        let idle = tokio::spawn(std::future::pending::<()>());
-        drop(Running::new(idle.abort_handle(), Arc::clone(&stop)));
+        let mut tasks = tokio::task::JoinSet::new();
+        drop(Running::new(tasks.spawn(std::future::pending::<()>()), Arc::clone(&stop)));
         assert!(run(FEW, &stop).await.is_err());
-        assert!(idle.await.unwrap_err().is_cancelled());
+        assert!(tasks.join_next().await.unwrap().unwrap_err().is_cancelled());
     }
 }

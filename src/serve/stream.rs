@@ -11,7 +11,7 @@ use axum::body::{Body, Bytes};
 use futures::stream::try_unfold;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::encode::{self, Format};
 use super::guest::Tally;
@@ -93,9 +93,9 @@ impl Writer {
         }
     }
 
-    fn finish(self, meta: &Value) -> Result<Vec<u8>, ArrowError> {
+    fn finish(self, meta: &Map<String, Value>) -> Result<Vec<u8>, ArrowError> {
         match self {
-            Self::Json { .. } => Ok(format!("],\"meta\":{meta}}}").into_bytes()),
+            Self::Json { .. } => Ok(format!("],\"meta\":{}}}", json!(meta)).into_bytes()),
             Self::Ndjson => Ok(Vec::new()),
             Self::Csv { schema, begun } => {
                 if begun {
@@ -121,7 +121,7 @@ struct Rest {
     writer: Option<Writer>,
     /// What stands before the first row.
     head: Vec<u8>,
-    meta: Value,
+    meta: Map<String, Value>,
     format: Format,
     tally: Arc<Tally>,
 }
@@ -134,7 +134,7 @@ pub fn body(
     answer: Answer,
     held: Vec<RecordBatch>,
     format: Format,
-    meta: Value,
+    meta: Map<String, Value>,
     tally: Arc<Tally>,
 ) -> Result<Body, ArrowError> {
     let schema = answer.schema();
@@ -195,8 +195,8 @@ async fn piece(mut rest: Rest) -> Result<Option<(Bytes, Rest)>, Failure> {
                 if rest.answer.truncated() && rest.format != Format::Json {
                     return Err(Failure::TooMany);
                 }
-                rest.meta["truncated"] = Value::Bool(rest.answer.truncated());
-                rest.meta["elapsed_ms"] = json!(rest.answer.elapsed().as_millis());
+                rest.meta.insert("truncated".to_owned(), json!(rest.answer.truncated()));
+                rest.meta.insert("elapsed_ms".to_owned(), json!(rest.answer.elapsed().as_millis()));
                 let end = rest.writer.take().map(|writer| writer.finish(&rest.meta)).transpose()?.unwrap_or_default();
                 return Ok((!end.is_empty()).then(|| (Bytes::from(end), rest)));
             }

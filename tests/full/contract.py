@@ -6,8 +6,7 @@ import subprocess
 from harness import ENV, Polymeter, check, folder, polymeter
 from postgres import prepare
 
-EXAMPLES = os.environ.get("POLYMETER_EXAMPLES", "25")
-# `unsupported_method` and the like are of the description; these three are what the API promises:
+EXAMPLES = os.environ.get("POLYMETER_EXAMPLES", "10")
 CHECKS = ",".join([
     "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance",
     "response_headers_conformance", "unsupported_method",
@@ -24,8 +23,8 @@ with folder() as work:
         ]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=work, check=False)
         tail = "\n".join(done.stdout.splitlines()[-120:])
-        if not check("every answer is as the description says", done.returncode == 0, "" if done.returncode == 0 else f"\n{tail}\n{done.stderr[-2000:]}"):
-            pass
+        told = "" if done.returncode == 0 else f"\n{tail}\n{done.stderr[-2000:]}"
+        check("every answer is as the description says", done.returncode == 0, told)
         summary = [line.strip() for line in done.stdout.splitlines() if "generated" in line or "Test cases" in line or "Operations" in line]
         check("it was asked at all", bool(summary), "; ".join(summary))
         check("it answers as before", server.one("SELECT count(*) AS n FROM calls") == (20,))

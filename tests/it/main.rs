@@ -46,6 +46,7 @@ mod money;
 mod openapi;
 mod ops;
 mod postgres;
+mod questions;
 mod receiver;
 mod receiver_limits;
 mod receiver_tls;

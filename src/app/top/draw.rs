@@ -29,7 +29,7 @@ const HEAD: [&str; 11] = [
 
 /// The whole picture. What is not known is `–`.
 pub fn table(rows: &[Row], sources: &[(String, Value)], window: Duration, now: Timestamp) -> String {
-    let minutes = window.as_secs_f64() / 60.0;
+    let minutes = window.as_secs() / 60;
     let calls: u64 = rows.iter().map(|row| row.calls).sum();
     let mut spend: BTreeMap<&str, Decimal> = BTreeMap::new();
     for row in rows {
@@ -39,9 +39,9 @@ pub fn table(rows: &[Row], sources: &[(String, Value)], window: Duration, now: T
     }
     let spend: Vec<String> = spend.iter().map(|(currency, cost)| a_minute(*cost, window, currency)).collect();
     let mut text = format!(
-        "polymeter  {now}  last {:.0} min: {} calls/min, {} a minute\n\n",
+        "polymeter  {now}  last {} min: {} calls/min, {} a minute\n\n",
         minutes,
-        rate(calls, minutes),
+        rate(calls, window),
         if spend.is_empty() { "–".to_owned() } else { spend.join(" + ") }
     );
     let mut lines = vec![HEAD.map(str::to_owned)];
@@ -51,13 +51,13 @@ pub fn table(rows: &[Row], sources: &[(String, Value)], window: Duration, now: T
         [
             name(&row.platform),
             name(&row.model),
-            rate(row.calls, minutes),
+            rate(row.calls, window),
             share(row.error_rate),
             share(row.throttle_rate),
             ms(row.p50_ms),
             ms(row.p95_ms),
             ms(row.ttft_p95_ms),
-            row.tokens.map_or_else(|| "–".to_owned(), |tokens| rate(tokens, minutes)),
+            row.tokens.map_or_else(|| "–".to_owned(), |tokens| rate(tokens, window)),
             cost(row).map_or_else(|| "–".to_owned(), |cost| a_minute(cost, window, "").trim().to_owned()),
             row.currency.clone().unwrap_or_default(),
         ]
@@ -74,12 +74,17 @@ pub fn table(rows: &[Row], sources: &[(String, Value)], window: Duration, now: T
     if rows.is_empty() {
         text.push_str("no calls in this time\n");
     }
-    let late = sources.iter().filter(|(_, source)| source["lag_s"].as_u64().is_some_and(|lag| lag > LATE_S));
+    let late = sources.iter().filter(|(_, source)| lag(source).is_some_and(|lag| lag > LATE_S));
     for (name, source) in late {
-        let error = source["last_error"].as_str().map(|error| format!(": {error}")).unwrap_or_default();
-        let _ = writeln!(text, "\n! {name} is late by {} s{error}", source["lag_s"]);
+        let error = source.get("last_error").and_then(Value::as_str);
+        let error = error.map(|error| format!(": {error}")).unwrap_or_default();
+        let _ = writeln!(text, "\n! {name} is late by {} s{error}", lag(source).unwrap_or_default());
     }
     text
+}
+
+fn lag(source: &Value) -> Option<u64> {
+    source.get("lag_s")?.as_u64()
 }
 
 fn cost(row: &Row) -> Option<Decimal> {
@@ -93,10 +98,10 @@ fn a_minute(cost: Decimal, window: Duration, currency: &str) -> String {
     format!("{} {currency}", (cost / minutes).round_dp(4))
 }
 
-fn rate(count: u64, minutes: f64) -> String {
-    #[allow(clippy::cast_precision_loss)]
-    let rate = count as f64 / minutes;
-    if rate >= 100.0 { format!("{rate:.0}") } else { format!("{rate:.1}") }
+fn rate(count: u64, window: Duration) -> String {
+    let rate = Decimal::from(count) * Decimal::from(60) / Decimal::from(window.as_secs().max(1));
+    let digits = if rate >= Decimal::from(100) { 0 } else { 1 };
+    format!("{rate:.digits$}")
 }
 
 fn share(rate: Option<f64>) -> String {

@@ -141,7 +141,8 @@ impl Server {
             StatusCode::UNAUTHORIZED => bail!("{} asks for a log-in; set POLYMETER_TOKEN or --token-file", self.url),
             status => {
                 let body: Value = answer.json().await.unwrap_or_default();
-                bail!("{} answers {status}: {}", self.url, body["error"]["message"].as_str().unwrap_or("nothing more"))
+                let told = body.pointer("/error/message").and_then(Value::as_str);
+                bail!("{} answers {status}: {}", self.url, told.unwrap_or("nothing more"))
             }
         }
     }

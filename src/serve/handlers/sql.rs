@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::query::{Asker, Page, Params, Scalar};
@@ -135,7 +135,7 @@ pub async fn answer(
         bytes = bytes.saturating_add(batch.get_array_memory_size());
         batches.push(batch);
         if bytes > HELD_BYTES {
-            let meta = json!({"complete_to": complete_to});
+            let meta = Map::from_iter([("complete_to".to_owned(), json!(complete_to))]);
             let body = stream::body(answer, batches, format, meta, guest.streams()).map_err(not_encodable)?;
             let headers = [
                 (header::CONTENT_TYPE, format.media_type().to_owned()),
@@ -149,17 +149,17 @@ pub async fn answer(
     let mut mark = Sha256::new();
     let body = match format {
         Format::Json => {
-            let mut meta = json!({
-                "elapsed_ms": answer.elapsed().as_millis(),
-                "complete_to": complete_to,
-                "truncated": answer.truncated(),
-            });
+            let mut meta = Map::new();
+            meta.insert("elapsed_ms".to_owned(), json!(answer.elapsed().as_millis()));
+            meta.insert("complete_to".to_owned(), json!(complete_to));
+            meta.insert("truncated".to_owned(), json!(answer.truncated()));
             if let (Some(most), true) = (page.most, answer.truncated()) {
-                meta["next_offset"] = json!(page.skip.saturating_add(most));
+                meta.insert("next_offset".to_owned(), json!(page.skip.saturating_add(most)));
             }
             let rows = encode::json_rows(&batches).map_err(not_encodable)?;
             rows.iter().for_each(|row| mark.update(row.get()));
-            serde_json::to_vec(&JsonAnswer { columns: encode::columns(&schema), rows, meta }).unwrap_or_default()
+            serde_json::to_vec(&JsonAnswer { columns: encode::columns(&schema), rows, meta: Value::Object(meta) })
+                .unwrap_or_default()
         }
         Format::Ndjson => encode::ndjson(&batches).map_err(not_encodable)?,
         Format::Csv => encode::csv(&schema, &batches).map_err(not_encodable)?,
