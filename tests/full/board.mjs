@@ -46,7 +46,7 @@ async function serve(...more) {
   const at = ["--data", join(place, "data"), "--http", `127.0.0.1:${port}`, "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"];
   children.push(spawn(process.env.POLYMETER_BIN, ["serve", ...at, ...more], { stdio: "ignore", cwd: place }));
   const url = `http://127.0.0.1:${port}`;
-  await until("the server is ready", 60, () => fetch(`${url}/readyz`).then((answer) => answer.ok, () => false));
+  await until("the server is ready", 120, () => fetch(`${url}/readyz`).then((answer) => answer.ok, () => false));
   return url;
 }
 async function until(what, seconds, look) {
@@ -75,11 +75,12 @@ try {
   const url = process.env.POLYMETER_BOARD_URL ?? await serve("--demo");
   // A range in the past, and everything of it taken in: its numbers stay.
   let before = -1;
-  await until("the demo data is taken in", 240, async () => {
-    const [{ calls }] = await sql(url, "SELECT count(*) AS calls FROM calls WHERE ts < now() - interval '3 hours'");
-    const same = calls > 10_000 && calls === before;
+  await until("the demo data is taken in", 300, async () => {
+    // About 50,000 in all; the newest come one a second.
+    const [{ all, calls }] = await sql(url, "SELECT count(*) AS all, count(*) FILTER (WHERE ts < now() - interval '3 hours') AS calls FROM calls");
+    const same = all > 45_000 && calls === before;
     before = calls;
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await new Promise((resolve) => setTimeout(resolve, 3000));
     return same;
   });
   const hour = Math.floor(Date.now() / 3_600_000) * 3_600_000;

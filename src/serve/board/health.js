@@ -91,7 +91,9 @@ export function healthMatrix() {
 
 /** Bursts of failures: since when, where, and whose they are. */
 export const incidents = () => panel({
-  id: "incidents", title: "Incidents", query: "incidents", more: () => ({ bucket: "5 minutes" }),
+  id: "incidents", title: "Incidents", query: "incidents",
+  // In steps of its own, whatever the charts are drawn in.
+  more: () => ({ bucket: undefined }),
   note: "Bursts of failures. Them: the same model elsewhere and other platforms were well. Us: refused requests, or other platforms fail too. Quota: throttled.",
   load: async ({ params, signal }) => {
     const { rows } = await named("incidents", params, signal);

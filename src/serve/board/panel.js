@@ -10,7 +10,7 @@ export async function parameters(name, { state, range }, more = {}) {
   const given = { from: range.from, to: range.to, bucket: range.bucket, ...more };
   for (const filter of FILTERS) if (state[filter]) given[filter] = state[filter];
   const known = new Set((query?.params ?? []).map((param) => param.name));
-  const params = Object.fromEntries(Object.entries(given).filter(([key]) => known.has(key)));
+  const params = Object.fromEntries(Object.entries(given).filter(([key, value]) => known.has(key) && value !== undefined));
   // A filter that the question does not have is told, not passed over.
   const ignored = FILTERS.filter((filter) => state[filter] && !known.has(filter));
   return { params, ignored };
