@@ -74,6 +74,8 @@ pub(super) fn classify(error: DataFusionError) -> QueryError {
             let what = if text.contains("CompiledTooBig") { "is too large" } else { "can't be read" };
             QueryError::Invalid(format!("the regular expression {what}"))
         }
+        // A plan tells of files.
+        DataFusionError::Plan(text) if text.starts_with("Plan: ") => QueryError::Internal(Box::new(error)),
         DataFusionError::ObjectStore(_)
         | DataFusionError::IoError(_)
         | DataFusionError::ParquetError(_)
@@ -82,6 +84,9 @@ pub(super) fn classify(error: DataFusionError) -> QueryError {
     }
 }
 
+/// Longest reason that is told.
+const TOLD_CHARS: usize = 500;
+
 pub(super) fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+    text.lines().next().unwrap_or_default().chars().take(TOLD_CHARS).collect()
 }

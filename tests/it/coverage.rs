@@ -55,6 +55,9 @@ fn coverage_shows_what_the_provider_counted_and_nobody_logged() {
     let rows = place.sql("SELECT * FROM coverage ORDER BY calls_share");
     let of = |row: &Value, names: [&str; 5]| names.map(|name| row[name].as_f64());
     let columns = ["metered_calls", "provider_calls", "calls_share", "metered_input_tokens", "tokens_share"];
+    let one = "SELECT * FROM coverage WHERE hour > '2020-01-01' AND platform = 'azure.ai.openai' \
+               ORDER BY calls_share, hour DESC, platform, model";
+    assert_eq!(place.sql(one), rows, "sorted by what a filter holds at one value");
     assert_eq!(rows.len(), 2, "{rows:?}");
     assert_eq!(of(&rows[0], columns), [Some(0.0), Some(5.0), Some(0.0), Some(0.0), None]);
     assert_eq!(of(&rows[1], columns), [Some(8.0), Some(10.0), Some(0.8), Some(800.0), Some(0.8)]);
