@@ -52,7 +52,10 @@ impl Asked {
         match done {
             Ok(value) => Some(value),
             Err(error) => {
-                self.refused.push(format!("{:#} [needs {needs}]", anyhow::Error::from(error)));
+                // Some services answer in several lines; a source has one here.
+                let why = format!("{:#}", anyhow::Error::from(error));
+                let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+                self.refused.push(format!("needs {needs}: {why}"));
                 None
             }
         }

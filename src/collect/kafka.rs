@@ -449,6 +449,8 @@ const fn is_passing(code: RDKafkaErrorCode) -> bool {
             | Code::Resolve
             | Code::OperationTimedOut
             | Code::RequestTimedOut
+            // No leader is known of it, for want of a broker that tells.
+            | Code::UnknownPartition
             | Code::LeaderNotAvailable
             | Code::NotLeaderForPartition
             | Code::CoordinatorNotAvailable
@@ -467,7 +469,7 @@ const fn hint_code(code: RDKafkaErrorCode) -> Option<&'static str> {
         Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::ClusterAuthorizationFailed => {
             Some("403")
         }
-        Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => Some("404"),
+        Code::UnknownTopic | Code::UnknownTopicOrPartition => Some("404"),
         Code::ThrottlingQuotaExceeded => Some("429"),
         _ => None,
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_sdk_cloudwatchlogs::Client;
 
 use super::ServiceError;
+use super::backoff::Backoff;
 use super::pace::Pace;
 use crate::store::{AwsAccess, sdk_config};
 
@@ -65,7 +66,7 @@ impl LogGroup {
     /// # Errors
     /// The service refused, did not answer, or throttles for long.
     pub async fn page(&mut self, from_ms: i64, to_ms: i64, token: Option<&str>) -> Result<LogPage, ServiceError> {
-        let mut tries = 0;
+        let (mut tries, mut backoff) = (0, Backoff::new(LEAST, MOST));
         loop {
             self.pace.turn().await;
             let request = self.client.filter_log_events().log_group_name(&self.group);
@@ -83,7 +84,12 @@ impl LogGroup {
             if !error.is_transient() || tries == TRIES {
                 return Err(error);
             }
-            self.pace.slower();
+            // Only who is asked too often is asked more slowly from now on.
+            if error.is_throttled() {
+                self.pace.slower();
+            } else {
+                tokio::time::sleep(backoff.pause()).await;
+            }
         }
     }
 }

@@ -148,7 +148,7 @@ def bad_endpoint(work, env, clients):
         config.write_text(
             f'[[source]]\nname = "queued"\n{common}location = "s3://bad-logs/llm"\nqueue_url = "{queue}"\npoll_interval_s = 4\n'
             f'[[source]]\nname = "listed"\n{common}location = "s3://bad-logs/llm"\npoll_interval_s = 1\n'
-            f'[[source]]\nname = "group"\n{common}location = "cloudwatch:///bad"\npoll_interval_s = 1\n'
+            f'[[source]]\nname = "group"\n{common}location = "cloudwatch:///bad"\npoll_interval_s = 1\nstart_hours = 2\n'
         )
         data = work / "bad"
         writing = threading.Thread(target=write)
@@ -159,7 +159,7 @@ def bad_endpoint(work, env, clients):
                 meter.kill()
         with Polymeter(data, work, env, config) as meter:
             writing.join()
-            took = until(lambda: meter.one(TOTALS) == add(*sums), 60)
+            took = until(lambda: meter.one(TOTALS) == add(*sums), 120)
             equal("every third request fails, two kills, hours turn, objects come late, by queue and listing: exact", meter.one(TOTALS), add(*sums), f"{took or 0:.1f} s after the last; {counts['failed']} of {counts['asked']} requests failed")
             # What the killed processes had taken comes again after two minutes; the other scenario waits for that.
             waiting = lambda: int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])["Attributes"]["ApproximateNumberOfMessages"])

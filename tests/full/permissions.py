@@ -61,7 +61,7 @@ def aws(work):
 
         def guard(on):
             body = b"0" if on else b"Infinity"
-            HTTP.open(urllib.request.Request(env["AWS_ENDPOINT_URL"] + "/moto-api/reset-auth", body)).close()
+            HTTP.open(urllib.request.Request(env["AWS_ENDPOINT_URL"] + "/moto-api/reset-auth", body, {"content-type": "text/plain"})).close()
 
         credentials = work / "credentials"
         write = lambda secret: credentials.write_text(f"[default]\naws_access_key_id = {key['AccessKeyId']}\naws_secret_access_key = {secret}\n")
@@ -81,7 +81,7 @@ def aws(work):
                 allow([other for other in everything if other != action])
                 code, lines = live(config, {})
                 others = [line for other, line in lines.items() if other != name]
-                named = f"[needs {action}" in lines[name] and lines[name].count("[needs ") == 1
+                named = f": needs {action}" in lines[name] and lines[name].count("needs ") == 1
                 check(f"without {action} just that is named", code != 0 and named and all(line.startswith("ok") for line in others), lines[name])
         allow(everything)
         write("wrong")
