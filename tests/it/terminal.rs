@@ -1,9 +1,11 @@
 //! The commands for people at a terminal, as far as they can be told without one; `tests/full/terminal.py` has one.
 
+use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::harness::Place;
+use crate::harness::{Place, files_below};
 use crate::records::{bedrock, lines};
 
 const POLYMETER: &str = env!("CARGO_BIN_EXE_polymeter");
@@ -55,4 +57,36 @@ fn the_program_writes_about_itself() {
     assert!(reference.starts_with(concat!("# polymeter ", env!("CARGO_PKG_VERSION"))));
     let file = place.file("polymeter.toml", &reference);
     assert!(place.run(&["check-config", &file]).status.success(), "the reference is a configuration");
+}
+
+/// The reader's own lists of keys, as they stand in its text: lists of nothing but words in quotes.
+fn keys_of_the_reader() -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config");
+    let mut keys = BTreeSet::new();
+    for file in files_below(&folder) {
+        let text = std::fs::read_to_string(&file).expect("a readable file");
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for list in text.split('[').skip(1).filter_map(|rest| rest.split(']').next()) {
+            let words: Option<Vec<&str>> = list
+                .split(',')
+                .map(str::trim)
+                .filter(|word| !word.is_empty())
+                .map(|word| word.strip_prefix('"')?.strip_suffix('"'))
+                .collect();
+            let is_key = |word: &&str| word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+            keys.extend(words.unwrap_or_default().into_iter().filter(is_key).map(str::to_owned));
+        }
+    }
+    keys
+}
+
+#[test]
+fn the_reference_has_every_key_that_is_read() {
+    let reference = Place::new().run(&["config-reference"]).stdout;
+    let words: BTreeSet<&str> =
+        reference.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty()).collect();
+    let keys = keys_of_the_reader();
+    assert!(keys.len() > 80, "{}", keys.len());
+    let missing: Vec<&String> = keys.iter().filter(|key| !words.contains(key.as_str())).collect();
+    assert!(missing.is_empty(), "deploy/polymeter.example.toml does not tell of {missing:?}");
 }
