@@ -43,7 +43,7 @@ async function serve(...more) {
   const place = mkdtempSync(join(tmpdir(), "polymeter-board-"));
   places.push(place);
   const port = await freePort();
-  const at = ["--data", join(place, "data"), "--http", `127.0.0.1:${port}`, "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"];
+  const at = ["--data", join(place, "data"), "--http", `127.0.0.1:${port}`, "--pg", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"];
   children.push(spawn(process.env.POLYMETER_BIN, ["serve", ...at, ...more], { stdio: "ignore", cwd: place }));
   const url = `http://127.0.0.1:${port}`;
   await until("the server is ready", 120, () => fetch(`${url}/readyz`).then((answer) => answer.ok, () => false));
