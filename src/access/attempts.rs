@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 const MOST: u32 = 10;
 /// Failures of all names from an address.
 const MOST_OF_ADDRESS: u32 = 100;
+/// Tries of a name, or of all from an address, that go on at once: a pool of connections opens some tens.
+const AT_ONCE: u32 = 64;
 const WINDOW: Duration = Duration::from_secs(60);
 /// Entries that are remembered; beyond them the expired ones are forgotten, then all.
 const ENTRIES: usize = 20_000;
@@ -20,9 +22,11 @@ pub struct Attempts(Mutex<HashMap<Key, Count>>);
 
 type Key = (IpAddr, Option<String>);
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Count {
     failures: u32,
+    /// Tries that go on.
+    open: u32,
     since: Instant,
 }
 
@@ -44,12 +48,16 @@ fn subscriber(address: IpAddr) -> IpAddr {
 }
 
 impl Attempts {
-    /// Whether `name` may try from `address`.
+    /// Whether `name` may try from `address`; ends with [`Attempts::failed`] or [`Attempts::succeeded`]. Few may try at once,
+    /// so that guesses do not all pass before the first has failed.
     ///
     /// # Errors
     /// How long to wait.
-    pub fn check(&self, address: IpAddr, name: &str) -> Result<(), Duration> {
-        self.check_at(address, name, Instant::now())
+    pub fn begin(&self, address: IpAddr, name: &str) -> Result<(), Duration> {
+        let now = Instant::now();
+        self.check_at(address, name, now)?;
+        self.change(address, name, now, |count| count.open = count.open.saturating_add(1));
+        Ok(())
     }
 
     /// Counts a failure.
@@ -59,15 +67,24 @@ impl Attempts {
 
     /// Forgets the failures of a name that got in.
     pub fn succeeded(&self, address: IpAddr, name: &str) {
-        let key = (subscriber(address), Some(name.to_owned()));
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        let address = subscriber(address);
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, of_name) in [((address, Some(name.to_owned())), true), ((address, None), false)] {
+            if let Some(count) = counts.get_mut(&key) {
+                count.open = count.open.saturating_sub(1);
+                count.failures = if of_name { 0 } else { count.failures };
+            }
+        }
     }
 
     fn check_at(&self, address: IpAddr, name: &str, now: Instant) -> Result<(), Duration> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let address = subscriber(address);
         for (key, most) in [((address, Some(name.to_owned())), MOST), ((address, None), MOST_OF_ADDRESS)] {
-            if let Some(count) = counts.get(&key).filter(|count| !count.expired(now) && count.failures >= most) {
+            if let Some(count) = counts
+                .get(&key)
+                .filter(|count| !count.expired(now) && (count.failures >= most || count.open >= AT_ONCE))
+            {
                 return Err(WINDOW.saturating_sub(now.saturating_duration_since(count.since)));
             }
         }
@@ -75,6 +92,13 @@ impl Attempts {
     }
 
     fn failed_at(&self, address: IpAddr, name: &str, now: Instant) {
+        self.change(address, name, now, |count| {
+            count.open = count.open.saturating_sub(1);
+            count.failures = count.failures.saturating_add(1);
+        });
+    }
+
+    fn change(&self, address: IpAddr, name: &str, now: Instant, change: impl Fn(&mut Count)) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.len() >= ENTRIES {
             counts.retain(|_, count| !count.expired(now));
@@ -84,11 +108,12 @@ impl Attempts {
         }
         let address = subscriber(address);
         for key in [(address, Some(name.to_owned())), (address, None)] {
-            let count = counts.entry(key).or_insert(Count { failures: 0, since: now });
+            let anew = Count { failures: 0, open: 0, since: now };
+            let count = counts.entry(key).or_insert(anew);
             if count.expired(now) {
-                *count = Count { failures: 0, since: now };
+                *count = anew;
             }
-            count.failures = count.failures.saturating_add(1);
+            change(count);
         }
     }
 }
@@ -121,5 +146,14 @@ mod tests {
         assert!(attempts.check_at(other, "ana", start).is_err());
         attempts.succeeded(one, "ana");
         assert!(attempts.check_at(other, "ana", start).is_ok());
+    }
+
+    #[test]
+    fn guesses_at_once_do_not_all_pass() {
+        let (attempts, here): (_, IpAddr) = (Attempts::default(), "10.0.0.1".parse().unwrap());
+        let let_in = (0..200).filter(|_| attempts.begin(here, "ana").is_ok()).count();
+        assert_eq!(let_in, 64);
+        (0..64).for_each(|_| attempts.succeeded(here, "ana"));
+        assert!(attempts.begin(here, "ana").is_ok(), "a pool that logs in is no guesser");
     }
 }

@@ -98,7 +98,7 @@ impl Directory {
         match self.holder(token) {
             Some(caller) => Ok(caller),
             None => {
-                self.attempts.check(from, NAME).map_err(Refusal::Wait)?;
+                self.attempts.begin(from, NAME).map_err(Refusal::Wait)?;
                 self.attempts.failed(from, NAME);
                 Err(Refusal::Unknown)
             }
@@ -126,7 +126,7 @@ impl Directory {
         if let Some(caller) = self.holder(password).filter(|caller| &*caller.name == name) {
             return Ok(caller);
         }
-        self.attempts.check(from, name).map_err(Refusal::Wait)?;
+        self.attempts.begin(from, name).map_err(Refusal::Wait)?;
         let user = self.search(|entries| entries.users.iter().find(|user| &*user.caller.name == name).cloned());
         let good = match &user {
             Some(user) => self.accepts(user, password),
@@ -179,7 +179,7 @@ impl Directory {
     /// # Errors
     /// There were too many failures.
     pub fn verifier(&self, name: &str, from: IpAddr) -> Result<(Verifier, Option<Caller>), Refusal> {
-        self.attempts.check(from, name).map_err(Refusal::Wait)?;
+        self.attempts.begin(from, name).map_err(Refusal::Wait)?;
         let found = self.search(|entries| {
             let user = entries.users.iter().find(|user| &*user.caller.name == name)?;
             match &user.password {

@@ -10,6 +10,7 @@ use datafusion::sql::parser::Statement as Parsed;
 use datafusion::sql::sqlparser::ast;
 
 use super::error::classify;
+use super::growth;
 use super::ids::CompareIdsAsBytes;
 use super::postgres::{PgCatalog, PgOidTypePlanner, register_functions};
 use super::scope::Scoped;
@@ -80,7 +81,10 @@ impl Contexts {
         if asker.postgres {
             state = state.with_type_planner(Arc::new(PgOidTypePlanner));
         }
+        // Before those of the engine: the first that plans an operator wins.
+        state.expr_planners().get_or_insert_default().insert(0, Arc::new(growth::Operators));
         let context = SessionContext::new_with_state(state.build());
+        growth::bound(&context);
         for inflating in INFLATING {
             context.deregister_udf(inflating);
         }
@@ -139,8 +143,11 @@ impl Contexts {
                     None => provider,
                 };
                 if needs.elsewhere && name == Call::TABLE {
-                    let function =
-                        what_if::WhatIfFunction { calls: Arc::clone(&provider), rules: Arc::clone(&self.rules) };
+                    let function = what_if::WhatIfFunction {
+                        calls: Arc::clone(&provider),
+                        rules: Arc::clone(&self.rules),
+                        scoped: asker.caller.scope.is_some(),
+                    };
                     context.register_udtf(what_if::NAME, Arc::new(function));
                 }
                 context.register_table(name, provider).map_err(classify)?;

@@ -35,7 +35,7 @@ impl QueryError {
     pub const fn hint(&self) -> &'static str {
         match self {
             Self::Invalid(_) => {
-                "tables: calls, observations, quarantine, provider_metrics, bill_lines; columns: SHOW COLUMNS FROM calls"
+                "SHOW TABLES lists tables and views, SHOW COLUMNS FROM calls what one has; docs/columns.md says what it means"
             }
             Self::Forbidden(_) => "SELECT, EXPLAIN, SHOW TABLES and SHOW COLUMNS are answered",
             Self::OutOfScope(_) => "ask the table calls; somebody without a row scope can ask the others",

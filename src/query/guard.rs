@@ -115,8 +115,17 @@ pub fn check(statement: &Statement) -> Result<(), QueryError> {
     match statement {
         Statement::Statement(inner) => match inner.as_ref() {
             ast::Statement::Query(query) if tables(query) > MAX_TABLES => Err(too_many_tables()),
-            ast::Statement::Query(query) if query.visit(&mut Nesting::default()).is_break() => Err(too_deep()),
-            ast::Statement::Query(_) | ast::Statement::ShowTables { .. } | ast::Statement::ShowColumns { .. } => Ok(()),
+            ast::Statement::Query(query) => {
+                let mut nesting = Nesting::default();
+                match query.visit(&mut nesting).is_break() {
+                    true if nesting.wide => Err(QueryError::Invalid(format!(
+                        "the statement has a list of more than {MAX_ITEMS} columns, groups or orders"
+                    ))),
+                    true => Err(too_deep()),
+                    false => Ok(()),
+                }
+            }
+            ast::Statement::ShowTables { .. } | ast::Statement::ShowColumns { .. } => Ok(()),
             other => {
                 let text = other.to_string();
                 forbidden(text.split_whitespace().next().unwrap_or("this statement"))
@@ -134,6 +143,7 @@ pub fn check(statement: &Statement) -> Result<(), QueryError> {
 struct Nesting {
     depth: u32,
     work: u64,
+    wide: bool,
 }
 
 impl Nesting {
@@ -151,8 +161,34 @@ impl Nesting {
     }
 }
 
+/// Items of a list of a SELECT, of its groups or of its order: planning takes time in the square of their number.
+const MAX_ITEMS: usize = 500;
+
+fn too_wide(body: &ast::SetExpr) -> bool {
+    match body {
+        ast::SetExpr::Select(select) => {
+            let groups = match &select.group_by {
+                ast::GroupByExpr::Expressions(items, _) => items.len(),
+                ast::GroupByExpr::All(_) => 0,
+            };
+            select.projection.len() > MAX_ITEMS || groups > MAX_ITEMS
+        }
+        ast::SetExpr::SetOperation { left, right, .. } => too_wide(left) || too_wide(right),
+        ast::SetExpr::Values(values) => values.rows.first().is_some_and(|row| row.len() > MAX_ITEMS),
+        _ => false,
+    }
+}
+
 impl Visitor for Nesting {
     type Break = ();
+
+    fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
+        let orders = query.order_by.as_ref().is_some_and(
+            |order| matches!(&order.kind, ast::OrderByKind::Expressions(items) if items.len() > MAX_ITEMS),
+        );
+        self.wide |= orders || too_wide(&query.body);
+        if self.wide { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
 
     fn pre_visit_expr(&mut self, expression: &ast::Expr) -> ControlFlow<()> {
         if Self::counts(expression) {
@@ -164,6 +200,32 @@ impl Visitor for Nesting {
 
     fn post_visit_expr(&mut self, expression: &ast::Expr) -> ControlFlow<()> {
         self.depth -= u32::from(Self::counts(expression));
+        ControlFlow::Continue(())
+    }
+}
+
+/// Gives each subquery in FROM a name. Without one the engine takes the same list of columns over two of them for one.
+pub fn name_subqueries(statement: &mut Statement) {
+    match statement {
+        Statement::Statement(inner) => {
+            let _ = ast::VisitMut::visit(inner.as_mut(), &mut Names(0));
+        }
+        Statement::Explain(explain) => name_subqueries(&mut explain.statement),
+        _ => {}
+    }
+}
+
+struct Names(usize);
+
+impl ast::VisitorMut for Names {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<()> {
+        if let ast::TableFactor::Derived { alias: alias @ None, .. } = factor {
+            self.0 += 1;
+            let name = ast::Ident::new(format!("__subquery_{}", self.0));
+            *alias = Some(ast::TableAlias { explicit: true, name, columns: Vec::new(), at: None });
+        }
         ControlFlow::Continue(())
     }
 }
@@ -232,6 +294,26 @@ mod tests {
         let hidden =
             format!("WITH a AS (SELECT {}1{}) SELECT 1 FROM a WHERE (SELECT 2) = 2", "abs(".repeat(40), ")".repeat(40));
         assert!(verdict(&hidden).is_err());
+    }
+
+    #[test]
+    fn refuses_wide_lists() {
+        let list = |count: usize| vec!["1"; count].join(", ");
+        assert!(verdict(&format!("SELECT {}", list(500))).is_ok());
+        for wide in [
+            format!("SELECT {}", list(501)),
+            format!("SELECT 1 UNION SELECT {}", list(501)),
+            format!("SELECT 1 FROM (SELECT {}) t", list(501)),
+            format!("VALUES ({})", list(501)),
+            format!("SELECT 1 FROM calls GROUP BY {}", list(501)),
+            format!("SELECT 1 FROM calls ORDER BY {}", list(501)),
+        ] {
+            assert!(
+                verdict(&wide).unwrap_err().to_string().contains("500"),
+                "{}",
+                wide.chars().take(40).collect::<String>()
+            );
+        }
     }
 
     #[test]

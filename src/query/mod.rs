@@ -11,6 +11,7 @@ mod error;
 mod focus;
 mod focus_columns;
 mod functions;
+mod growth;
 mod guard;
 mod ids;
 mod limits;

@@ -374,6 +374,7 @@ impl Engine {
         if let (Some(scope), Parsed::Explain(_)) = (&asker.caller.scope, &statement) {
             return Err(QueryError::OutOfScope(format!("a plan tells of all rows; you see those with {scope}")));
         }
+        guard::name_subqueries(&mut statement);
         let elsewhere = what_if::place_arguments(&mut statement).map_err(classify)?;
         self.contexts.register(view, &context, asker, &statement, Needs { catalog, elsewhere }).await?;
         let plan = context.state().statement_to_plan(statement).await.map_err(classify)?;

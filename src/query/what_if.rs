@@ -203,6 +203,8 @@ pub struct WhatIfFunction {
     pub calls: Arc<dyn TableProvider>,
     /// What models are called and cost.
     pub rules: Arc<Rules>,
+    /// Whether whoever asks sees a part of the rows, and so no contract.
+    pub scoped: bool,
 }
 
 impl fmt::Debug for WhatIfFunction {
@@ -214,6 +216,9 @@ impl fmt::Debug for WhatIfFunction {
 impl TableFunctionImpl for WhatIfFunction {
     fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>, DataFusionError> {
         let (target, from, to) = target(args.exprs())?;
+        if self.scoped && target.contract.is_some() {
+            return plan_err!("contracts are not told to who sees a part of the calls");
+        }
         if let Some(platform) = target.platform.as_deref().filter(|_| target.contract.is_none()) {
             let known = self.rules.prices.platforms();
             if !known.contains(&platform) {

@@ -43,7 +43,7 @@ struct Note {
 #[derive(Debug, Default)]
 pub struct Tally {
     rows: AtomicU64,
-    failed: OnceLock<&'static str>,
+    ended: OnceLock<&'static str>,
     line: OnceLock<(Asked, Audit, Instant)>,
 }
 
@@ -53,9 +53,9 @@ impl Tally {
         self.rows.fetch_add(u64::try_from(rows).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Why it ended before its end.
-    pub fn failed(&self, code: &'static str) {
-        self.failed.get_or_init(|| code);
+    /// How it ended: `ok`, or why before its end.
+    pub fn ended(&self, code: &'static str) {
+        self.ended.get_or_init(|| code);
     }
 }
 
@@ -64,9 +64,7 @@ impl Drop for Tally {
         let Some((mut asked, audit, started)) = self.line.take() else { return };
         asked.rows = *self.rows.get_mut();
         asked.ms = millis(started);
-        if let Some(code) = self.failed.get() {
-            (*code).clone_into(&mut asked.outcome);
-        }
+        asked.outcome = self.ended.get().copied().unwrap_or("abandoned").to_owned();
         audit.write(asked);
     }
 }
@@ -156,8 +154,7 @@ pub async fn let_in(State(state): State<ApiState>, mut request: Request, next: N
     let from = request.extensions().get::<ConnectInfo<Peer>>().map(|ConnectInfo(Peer(address))| *address);
     let address = from.map_or(IpAddr::from([0, 0, 0, 0]), |from| from.ip());
     let path = request.uri().path().to_owned();
-    let told = request.uri().path_and_query().map_or_else(|| path.clone(), |path| path.as_str().to_owned());
-    let mut asked = Asked::new(at, "http", &told);
+    let mut asked = Asked::new(at, "http", &without_values(&path, request.uri().query()));
     asked.from = from.map_or_else(String::new, |from| from.to_string());
     asked.request.clone_from(&id);
     let admitted = match (needs(&path), &state.access.directory) {
@@ -172,7 +169,10 @@ pub async fn let_in(State(state): State<ApiState>, mut request: Request, next: N
             asked.scope = caller.scope.as_ref().map(ToString::to_string);
             let guest = Guest { caller, note: Arc::default() };
             request.extensions_mut().insert(guest.clone());
+            let audit = state.access.audit.clone();
+            let begun = Begun { asked: path.starts_with("/api/").then(|| asked.clone()), audit, started };
             let response = next.run(request).await;
+            drop(begun.end());
             let note = guest.note.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(what) = &note.what {
                 asked.what = Asked::new(at, "http", what).what;
@@ -197,6 +197,35 @@ pub async fn let_in(State(state): State<ApiState>, mut request: Request, next: N
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// A path with the names of its parameters: their values may be somebody's secrets.
+fn without_values(path: &str, query: Option<&str>) -> String {
+    let names = query.into_iter().flat_map(|query| query.split('&'));
+    let names: Vec<String> = names.filter_map(|pair| pair.split('=').next()).map(|name| format!("{name}=…")).collect();
+    if names.is_empty() { path.to_owned() } else { format!("{path}?{}", names.join("&")) }
+}
+
+/// Written as abandoned if it is dropped before its end: whoever asked has left.
+struct Begun {
+    asked: Option<Asked>,
+    audit: Audit,
+    started: Instant,
+}
+
+impl Begun {
+    fn end(mut self) -> Option<Asked> {
+        self.asked.take()
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let Some(mut asked) = self.asked.take() else { return };
+        asked.ms = millis(self.started);
+        "abandoned".clone_into(&mut asked.outcome);
+        self.audit.write(asked);
+    }
 }
 
 fn request_id(headers: &HeaderMap) -> String {
@@ -287,6 +316,7 @@ mod tests {
         assert_eq!(needs("/healthz"), None);
         assert_eq!(needs("/readyz"), None);
         assert_eq!((needs("/"), needs("/board/main.js")), (None, None));
+        assert_eq!(without_values("/a", Some("token=x&from=1")), "/a?token=…&from=…");
         assert_eq!(needs("/metrics"), Some(Right::Ask));
         assert_eq!(needs("/api/v1/sql"), Some(Right::Ask));
         assert_eq!(needs("/api/v1/reports/chargeback"), Some(Right::Bill));

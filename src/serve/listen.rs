@@ -12,8 +12,8 @@ use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
@@ -22,8 +22,13 @@ use crate::access::Tls;
 
 /// Time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Handshakes at once.
-const AT_ONCE: usize = 256;
+/// Connections at once, those whose handshake goes on among them; more wait. A process has some thousand files, and the
+/// journal needs a few of them.
+const AT_ONCE: usize = 512;
+/// Time to the first byte of a connection.
+const FIRST_BYTE: Duration = Duration::from_secs(10);
+/// A connection on which nothing moves is closed: longer than any question takes.
+const IDLE: Duration = Duration::from_secs(300);
 /// Pause after a failure to accept.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -31,25 +36,59 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A connection, encrypted or not.
-pub struct Io(Box<dyn Stream>);
+pub struct Io {
+    stream: Box<dyn Stream>,
+    idle: Pin<Box<Sleep>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Io {
+    fn new(stream: Box<dyn Stream>, place: OwnedSemaphorePermit) -> Self {
+        Self { stream, idle: Box::pin(sleep(IDLE)), _place: place }
+    }
+
+    /// Nothing moves: for how long?
+    fn waits<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        match self.idle.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn moved(&mut self) {
+        self.idle.as_mut().reset(Instant::now() + IDLE);
+    }
+}
 
 impl AsyncRead for Io {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_read(cx, buf)
+        match Pin::new(&mut *self.stream).poll_read(cx, buf) {
+            Poll::Pending => self.waits(cx),
+            read => {
+                self.moved();
+                read
+            }
+        }
     }
 }
 
 impl AsyncWrite for Io {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write(cx, buf)
+        match Pin::new(&mut *self.stream).poll_write(cx, buf) {
+            Poll::Pending => self.waits(cx),
+            written => {
+                self.moved();
+                written
+            }
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_flush(cx)
+        Pin::new(&mut *self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_shutdown(cx)
+        Pin::new(&mut *self.stream).poll_shutdown(cx)
     }
 }
 
@@ -84,11 +123,10 @@ impl Connections {
                 };
                 let (sender, tls) = (sender.clone(), tls.clone());
                 handshakes.spawn(async move {
-                    if let Some(io) = shake(stream, tls).await {
+                    if let Some(stream) = shake(stream, tls).await {
                         // The server may have ended meanwhile.
-                        let _ = sender.send((io, peer)).await;
+                        let _ = sender.send((Io::new(stream, slot), peer)).await;
                     }
-                    drop(slot);
                 });
             }
         });
@@ -96,12 +134,14 @@ impl Connections {
     }
 }
 
-async fn shake(stream: TcpStream, tls: Option<Arc<Tls>>) -> Option<Io> {
+async fn shake(stream: TcpStream, tls: Option<Arc<Tls>>) -> Option<Box<dyn Stream>> {
     // Answers are whole: waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return Some(Io(Box::new(stream))) };
+    // Who says nothing gets no connection.
+    timeout(FIRST_BYTE, stream.readable()).await.ok()?.ok()?;
+    let Some(tls) = tls else { return Some(Box::new(stream)) };
     match timeout(HANDSHAKE, tls.acceptor().accept(stream)).await {
-        Ok(Ok(stream)) => Some(Io(Box::new(stream))),
+        Ok(Ok(stream)) => Some(Box::new(stream)),
         Ok(Err(error)) => {
             debug!(%error, "TLS handshake failed");
             None

@@ -148,7 +148,7 @@ pub fn body(
         let tally = Arc::clone(&rest.tally);
         let next = piece(rest).await;
         if let Err(failure) = &next {
-            tally.failed(failure.code());
+            tally.ended(failure.code());
         }
         next.map_err(|failure| io::Error::other(failure.to_string()))
     })))
@@ -197,6 +197,7 @@ async fn piece(mut rest: Rest) -> Result<Option<(Bytes, Rest)>, Failure> {
                 }
                 rest.meta.insert("truncated".to_owned(), json!(rest.answer.truncated()));
                 rest.meta.insert("elapsed_ms".to_owned(), json!(rest.answer.elapsed().as_millis()));
+                rest.tally.ended("ok");
                 let end = rest.writer.take().map(|writer| writer.finish(&rest.meta)).transpose()?.unwrap_or_default();
                 return Ok((!end.is_empty()).then(|| (Bytes::from(end), rest)));
             }

@@ -35,9 +35,31 @@ fn generated() -> Vec<(&'static str, String)> {
                 format!("{sql}, t{} AS (SELECT a.n FROM t{n} a, t{n} b)", n + 1)
             }) + " SELECT count(*) FROM t60",
         ),
-        ("bounded", format!("SELECT {}", (0..3_000).map(|n| n.to_string()).collect::<Vec<_>>().join(","))),
+        ("refused", format!("SELECT {}", (0..3_000).map(|n| n.to_string()).collect::<Vec<_>>().join(","))),
         ("bounded", format!("SELECT * FROM calls WHERE platform IN ({})", vec!["'x'"; 10_000].join(","))),
     ];
+    let (a, c) = ("a".repeat(2_000), "c".repeat(1_000));
+    let inner = format!("replace(replace(arrow_cast('{a}', 'LargeUtf8'), 'a', '{a}'), 'a', 'bb')");
+    all.push(("refused", format!("SELECT length(replace({inner}, 'b', '{c}'))")));
+    all.push(("refused", format!("SELECT length(regexp_replace(replace('{a}', 'a', '{a}'), '.', '{c}', 'g'))")));
+    let doubled = |what: &str, levels: usize| {
+        let start = format!(
+            "(SELECT {} AS x)",
+            if what.contains('[') || what.contains("array") { "[1]" } else { "'abcdefgh'" }
+        );
+        let nested = (0..levels).fold(start, |sql, n| format!("(SELECT {what} AS x FROM {sql} t{n})"));
+        format!("SELECT count(*) FROM {nested} t WHERE x IS NOT NULL")
+    };
+    for what in [
+        "x || x || x || x",
+        "concat(x, x, x, x)",
+        "encode(encode(x, 'hex'), 'hex')",
+        "array_concat(x, x, x, x)",
+        "x || x",
+    ] {
+        all.push(("refused", doubled(what, 40)));
+    }
+    all.push(("bounded", doubled("[x, x]", 30)));
     for depth in [10, 20, 40, 48] {
         for (open, close) in [
             ("abs(", ")"),

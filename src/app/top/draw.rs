@@ -101,7 +101,7 @@ fn a_minute(cost: Decimal, window: Duration, currency: &str) -> String {
 fn rate(count: u64, window: Duration) -> String {
     let rate = Decimal::from(count) * Decimal::from(60) / Decimal::from(window.as_secs().max(1));
     let digits = if rate >= Decimal::from(100) { 0 } else { 1 };
-    format!("{rate:.digits$}")
+    rate.round_dp(digits).to_string()
 }
 
 fn share(rate: Option<f64>) -> String {

@@ -148,6 +148,10 @@ impl ast::VisitorMut for Spelling {
                 **right = cast((**right).clone(), list);
                 **left = cast((**left).clone(), text());
             }
+            // PostgreSQL's has any number of places, the engine's ten; money here has twelve.
+            ast::Expr::Cast { data_type, .. } if is_plain_numeric(data_type) => {
+                *data_type = ast::DataType::Numeric(ast::ExactNumberInfo::PrecisionAndScale(38, 12));
+            }
             // Defaults, identities, collations: what tools ask there is nowhere in this catalogue.
             ast::Expr::Case { .. } if self.catalog => {
                 let _ = ast::VisitMut::visit(expression, &mut NoSubquery);
@@ -214,6 +218,11 @@ fn of_no_list(function: &ast::Function) -> Option<ast::Expr> {
         "array_to_string" => Some(null()),
         _ => None,
     }
+}
+
+const fn is_plain_numeric(kind: &ast::DataType) -> bool {
+    use ast::{DataType as D, ExactNumberInfo as E};
+    matches!(kind, D::Numeric(E::None) | D::Decimal(E::None) | D::Dec(E::None))
 }
 
 fn is_parameter(expression: &ast::Expr) -> bool {

@@ -51,5 +51,7 @@ fn page(given: &mut BTreeMap<String, String>) -> Result<Page, ApiError> {
         };
         given.remove(name).map(|text| text.parse::<usize>().map_err(wrong)).transpose()
     };
-    Ok(Page { most: number("limit")?, skip: number("offset")?.unwrap_or(0) })
+    // More than any answer has, and what the engine can count to.
+    let skip = number("offset")?.unwrap_or(0).min(usize::try_from(i64::MAX).unwrap_or(usize::MAX));
+    Ok(Page { most: number("limit")?, skip })
 }

@@ -100,6 +100,9 @@ pub async fn what_if(State(state): State<ApiState>, guest: Guest, given: Given) 
         ApiError::new(StatusCode::BAD_REQUEST, "missing_parameter", error.to_string())
             .hint("add platform=aws.bedrock or contract=ID")
     })?;
+    if target.contract.is_some() {
+        guest.sees_all("a contract")?;
+    }
     let mut given = given;
     given.entry("by".to_owned()).or_insert_with(|| "platform,model".to_owned());
     let ask = ask(&given)?;

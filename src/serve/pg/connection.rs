@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
-use pgwire::api::{ClientInfo, NoopHandler, PgWireConnectionState};
+use pgwire::api::store::PortalStore;
+use pgwire::api::{ClientInfo, ClientPortalStore, NoopHandler, PgWireConnectionState};
 use pgwire::error::PgWireError;
+use pgwire::messages::response::TransactionStatus;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use pgwire::tokio::server::{PgWireMessageServerCodec, negotiate_tls, process_error, process_message};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
@@ -20,12 +22,15 @@ use tracing::debug;
 use super::Server;
 use super::failure::fatal;
 use super::frame::{Frame, look};
+use super::kept::Kept;
 use super::session::Session;
 
 /// Time for handshake and log-in.
 const LOG_IN: Duration = Duration::from_secs(30);
 /// A connection on which nothing is asked is closed after this; pools keep theirs for as long.
 const IDLE: Duration = Duration::from_secs(3_600);
+/// A message is done by then, or its client does not read the answer.
+const STUCK: Duration = Duration::from_secs(900);
 /// How often is looked whether the client of a running statement is still there.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Time to read what a client goes on to send after the end.
@@ -54,6 +59,7 @@ async fn converse(
     let Ok(Some(mut socket)) = negotiated.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))? else {
         return Ok(());
     };
+    let mut kept = Kept::default();
     let log_in_by = tokio::time::Instant::now() + LOG_IN;
     let (nothing, running) = (Arc::new(NoopHandler), Arc::new(server.running.clone()));
     loop {
@@ -87,6 +93,11 @@ async fn converse(
             return Ok(());
         }
         let extended = message.is_extended_query();
+        let syncs = matches!(message, PgWireFrontendMessage::Sync(_));
+        if let Err(error) = kept.count(&message) {
+            process_error(&mut socket, error, extended).await?;
+            continue;
+        }
         let work = process_message(
             message,
             &mut socket,
@@ -97,12 +108,20 @@ async fn converse(
             Arc::clone(&running),
         );
         let done = tokio::select! {
-            done = work => done,
+            done = timeout(STUCK, work) => match done {
+                Ok(done) => done,
+                // Who does not read is not told either.
+                Err(_) => return Ok(()),
+            },
             // Dropping the work cancels the statement.
             () = watch.gone() => return Ok(()),
         };
         if let Err(error) = done {
             process_error(&mut socket, error, extended).await?;
+        }
+        if syncs && socket.transaction_status() == TransactionStatus::Idle {
+            socket.portal_store().clear_portals();
+            kept.end_portals();
         }
     }
 }

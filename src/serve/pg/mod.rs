@@ -9,6 +9,7 @@ mod cancel;
 mod connection;
 mod failure;
 mod frame;
+mod kept;
 mod numeric;
 mod params;
 mod questions;

@@ -43,6 +43,8 @@ fn form(kind: &DataType) -> Form {
     match kind {
         D::UInt64 | D::Decimal32(..) | D::Decimal64(..) | D::Decimal128(..) | D::Decimal256(..) => Form::Number,
         D::Timestamp(_, zone) => Form::Plain(D::Timestamp(TimeUnit::Microsecond, zone.clone())),
+        // There is no integer of one byte on the wire.
+        D::Int8 => Form::Plain(D::Int16),
         D::Date64 => Form::Plain(D::Timestamp(TimeUnit::Microsecond, None)),
         D::Float16 => Form::Plain(D::Float32),
         D::FixedSizeBinary(_) => Form::Plain(D::Binary),
@@ -63,7 +65,6 @@ const fn is_simple(kind: &DataType) -> bool {
     matches!(
         kind,
         D::Boolean
-            | D::Int8
             | D::Int16
             | D::Int32
             | D::Int64
