@@ -349,9 +349,9 @@ impl Engine {
         let (mut state, plan) = frame.into_parts();
         let planned = match state.create_physical_plan(&plan).await {
             // Sorted by a column that a filter holds at one value, the engine's plan does not pass its own check where it
-            // merges several sorted parts. One part needs no merging.
+            // sorts parts and merges them. Sorted as one there is nothing to merge.
             Err(error) if error.to_string().contains("order requirements") => {
-                state.config_mut().options_mut().execution.target_partitions = 1;
+                state.config_mut().options_mut().optimizer.repartition_sorts = false;
                 state.create_physical_plan(&plan).await
             }
             planned => planned,
