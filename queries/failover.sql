@@ -20,6 +20,10 @@ WITH chains AS (
     max(currency) AS other_currency
   FROM calls
   WHERE ts >= $from AND ts < $to AND $filters AND chain_id IS NOT NULL
+    -- Most requests have one attempt: the first and last of those need not be kept.
+    AND chain_id IN (
+      SELECT chain_id FROM calls WHERE ts >= $from AND ts < $to AND chain_id IS NOT NULL GROUP BY chain_id HAVING count(*) > 1
+    )
   GROUP BY chain_id
   HAVING count(*) > 1
 )
