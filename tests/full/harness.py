@@ -162,7 +162,7 @@ def azurite(work):
 class Polymeter:
     """A serving polymeter on free loopback ports."""
 
-    def __init__(self, data, work, env=None, config=None):
+    def __init__(self, data, work, env=None, config=None, more=()):
         self.data, self.env = str(data), {**os.environ, **(env or {})}
         self.log = pathlib.Path(tempfile.mkstemp(prefix="serve-", suffix=".log", dir=work)[1])
         command = [BIN, "serve", "--data", self.data]
@@ -170,6 +170,7 @@ class Polymeter:
             command += [option, "127.0.0.1:0"]
         if config:
             command += ["--config", str(config)]
+        command += more
         with open(self.log, "wb") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=out, env=self.env, start_new_session=True)
         ready = lambda: self.process.poll() is not None or b"polymeter sql" in self.log.read_bytes()
@@ -202,6 +203,11 @@ class Polymeter:
         """The only row as a tuple."""
         (row,) = self.sql(statement, *params)
         return tuple(row.values())
+
+    def memory(self, line="VmRSS"):
+        """MiB of now, or the most it ever had (`VmHWM`)."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(rf"{line}:\s+(\d+)", status).group(1)) // 1024
 
     def stop(self):
         """SIGTERM; True if it ended by itself with exit code 0."""
