@@ -241,8 +241,8 @@ def usage(meter, service):
 
 def measure(service, endpoint, temporality):
     """Histograms by the convention, told three times as they grow; what `usage` must say."""
-    spans = GrpcMetrics(endpoint=endpoint, insecure=True, preferred_temporality={Histogram: temporality})
-    reader = PeriodicExportingMetricReader(spans, export_interval_millis=3_600_000)
+    points = GrpcMetrics(endpoint=endpoint, insecure=True, preferred_temporality={Histogram: temporality})
+    reader = PeriodicExportingMetricReader(points, export_interval_millis=3_600_000)
     provider = MeterProvider([reader], Resource.create({"service.name": service}))
     meter = provider.get_meter("opentelemetry.instrumentation.openai_v2")
     tokens = meter.create_histogram("gen_ai.client.token.usage", "{token}")
@@ -256,6 +256,8 @@ def measure(service, endpoint, temporality):
                 wanted[at] += value
             duration.record(0.5, common)
             wanted[2] += 1
+        # Points are kept with whole seconds; exporters leave ten or sixty.
+        time.sleep(1.2)
         provider.force_flush(30_000)
     provider.shutdown()
     return tuple(wanted)
