@@ -11,44 +11,7 @@ import boto3
 
 from cbor_bridge import bridge
 from flaky import flaky
-from harness import HTTP, TOTALS, Polymeter, bedrock_record, check, equal, folder, moto, summary, until
-
-REGION = "us-east-1"
-ACCOUNT = "111122223333"
-
-
-def now():
-    return datetime.datetime.now(datetime.timezone.utc)
-
-
-def record_at(n, at):
-    """A record of now, its line, and its counts."""
-    record, counts = bedrock_record(n)
-    record["timestamp"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return json.dumps(record), counts
-
-
-def put_log(client, bucket, first, last, at=None, prefix="llm/"):
-    """A log object with some calls where AWS would write it; its key and its totals."""
-    at = at or now()
-    lines, sums = [], (0, 0, 0, 0)
-    for n in range(first, last):
-        line, counts = record_at(n, at)
-        lines.append(line)
-        sums = tuple(a + b for a, b in zip(sums, counts))
-    hour = at.strftime("%Y/%m/%d/%H")
-    key = f"{prefix}AWSLogs/{ACCOUNT}/BedrockModelInvocationLogs/{REGION}/{hour}/{at:%Y%m%dT%H%M%S}{first % 1000:03d}Z_{first:016x}.json.gz"
-    client.put_object(Bucket=bucket, Key=key, Body=gzip.compress(("\n".join(lines) + "\n").encode()))
-    return key, sums
-
-
-def add(*all):
-    return tuple(sum(column) for column in zip(*all))
-
-
-def source_of(meter, name):
-    with HTTP.open(f"http://{meter.http}/api/v1/sources") as answer:
-        return json.load(answer)["sources"].get(name, {})
+from harness import ACCOUNT, HTTP, REGION, TOTALS, Polymeter, add, check, equal, folder, moto, now, put_log, record_at, source_of, summary, until
 
 
 def notifications(work, env, clients):
@@ -166,9 +129,10 @@ def bad_endpoint(work, env, clients):
             took = until(lambda: waiting() == 0, 60, 0.5)
             check("no message waits in the queue", took is not None, waiting())
             equal("and it stays exact", meter.one(TOTALS), add(*sums))
-            # With its requests failing, one may still be in its first round after the restart.
-            states = [source_of(meter, name).get("state") for name in ("queued", "listed", "group")]
-            check("no source has stopped", all(state in ("starting", "running", "retrying") for state in states), states)
+            # One whose first round has not succeeded yet is "starting".
+            states = lambda: [source_of(meter, name).get("state") for name in ("queued", "listed", "group")]
+            took = until(lambda: all(state in ("running", "retrying") for state in states()), 60, 0.2)
+            check("no source has stopped", took is not None, states())
             counts["every"] = 0
             took = until(lambda: all(source_of(meter, name).get("state") == "running" for name in ("queued", "listed", "group")), 70, 0.5)
             check("all run once the endpoint is well", took is not None, f"{took or 0:.1f} s")

@@ -1,6 +1,7 @@
 """What the parts share: a polymeter process, test servers, made-up log records, and one line for each check."""
 
 import contextlib
+import datetime
 import gzip
 import json
 import os
@@ -124,31 +125,6 @@ def moto(work):
 
 
 @contextlib.contextmanager
-def minio(work):
-    """A MinIO server; yields the environment that makes clients use it."""
-    port, keys = free_port(), ("polymeter", "polymeter-secret")
-    url = f"http://127.0.0.1:{port}"
-    command = [ENV / "bin/minio", "server", work / "minio", "--address", f"127.0.0.1:{port}", "--quiet"]
-    own = {"MINIO_ROOT_USER": keys[0], "MINIO_ROOT_PASSWORD": keys[1], "MINIO_UPDATE": "off", "MINIO_BROWSER": "off"}
-
-    def ready():
-        try:
-            return HTTP.open(f"{url}/minio/health/live", timeout=2).status == 200
-        except OSError:
-            return False
-
-    with server(command, ready, work / "minio.log", env=own):
-        yield {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_ALLOW_HTTP": "true",
-            "AWS_REGION": "us-east-1",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": keys[0],
-            "AWS_SECRET_ACCESS_KEY": keys[1],
-        }
-
-
-@contextlib.contextmanager
 def azurite(work):
     """An Azure Blob stand-in; yields its URL."""
     port = free_port()
@@ -218,6 +194,11 @@ class Polymeter:
         self.process.wait()
 
 
+def source_of(meter, name):
+    with HTTP.open(f"http://{meter.http}/api/v1/sources") as answer:
+        return json.load(answer)["sources"].get(name, {})
+
+
 def polymeter(*words, env=None, seconds=300):
     """Runs a command of polymeter; its standard output."""
     done = subprocess.run(
@@ -242,7 +223,7 @@ MODELS = [
     "arn:aws:bedrock:us-east-1::foundation-model/meta.llama3-1-70b-instruct-v1:0",
 ]
 ROLES = ["checkout-api", "search-api", "nightly"]
-ACCOUNT = "111122223333"
+ACCOUNT, REGION = "111122223333", "us-east-1"
 
 
 def bedrock_record(n):
@@ -298,6 +279,35 @@ def bedrock_objects(records, files, prefix=""):
     objects[f"{base}/amazon-bedrock-logs-permission-check"] = b""
     objects[f"{base}/us-east-1/2026/03/02/00/data/amazon-bedrock-logs-permission-check"] = b""
     return objects, totals
+
+
+def now():
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+def record_at(n, at):
+    """A record of now, its line, and its counts."""
+    record, counts = bedrock_record(n)
+    record["timestamp"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return json.dumps(record), counts
+
+
+def put_log(client, bucket, first, last, at=None, prefix="llm/"):
+    """A log object with some calls where AWS would write it; its key and its totals."""
+    at = at or now()
+    lines, sums = [], (0, 0, 0, 0)
+    for n in range(first, last):
+        line, counts = record_at(n, at)
+        lines.append(line)
+        sums = tuple(a + b for a, b in zip(sums, counts))
+    hour = at.strftime("%Y/%m/%d/%H")
+    key = f"{prefix}AWSLogs/{ACCOUNT}/BedrockModelInvocationLogs/{REGION}/{hour}/{at:%Y%m%dT%H%M%S}{first % 1000:03d}Z_{first:016x}.json.gz"
+    client.put_object(Bucket=bucket, Key=key, Body=gzip.compress(("\n".join(lines) + "\n").encode()))
+    return key, sums
+
+
+def add(*all):
+    return tuple(sum(column) for column in zip(*all))
 
 
 RESOURCE = "/SUBSCRIPTIONS/0A0A0A0A-1B1B-2C2C-3D3D-4E4E4E4E4E4E/RESOURCEGROUPS/RG-AI/PROVIDERS/MICROSOFT.COGNITIVESERVICES/ACCOUNTS/AI-EAST"
