@@ -41,13 +41,12 @@ def paragraphs(rng, number):
     return [" ".join(rng.choices(WORDS, k=rng.randint(40, 120))) + f" {rng.getrandbits(48):x}." for _ in range(number)]
 
 
-def record(rng, texts, n):
-    """One call with a history of a few KB and an answer: Converse, or Claude's own body."""
+def record(rng, texts, n, second):
+    """One call of a second of the day, with a history of a few KB and an answer: Converse, or Claude's own body."""
     model, claude = MODELS[rng.randrange(len(MODELS))]
     turns = [{"role": ("user", "assistant")[k % 2], "text": " ".join(rng.choices(texts, k=rng.randint(1, 4)))} for k in range(rng.choice((1, 1, 3, 5)))]
     fresh, read, out = rng.randint(100, 6000), rng.choice((0, 0, 2048)), rng.randint(20, 900)
     answer, latency = " ".join(rng.choices(texts, k=rng.randint(1, 3))), rng.randint(300, 9000)
-    second = n % 86_400
     if claude and n % 3 == 0:
         operation = "InvokeModel"
         sent = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 4096, "messages": [{"role": t["role"], "content": t["text"]} for t in turns]}
@@ -83,7 +82,7 @@ def generate(folder, megabytes, files):
     shutil.rmtree(folder, ignore_errors=True)
     sizes = {"records": 0, "bytes": 0, "stored": 0, "input": 0, "output": 0}
     with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as workers:
-        each = [(folder, file, megabytes * 1_000_000 / files) for file in range(files)]
+        each = [(folder, file, files, megabytes * 1_000_000 / files) for file in range(files)]
         for one in workers.map(write_object, each, chunksize=4):
             sizes = {name: sizes[name] + one[name] for name in sizes}
     note.write_text(json.dumps(sizes))
@@ -94,21 +93,23 @@ TEXTS = paragraphs(random.Random(20_260_302), 4000)
 
 
 def write_object(given):
-    """One object of a few records or many, and what it holds."""
-    folder, file, most = given
+    """One object with the calls of its share of the day, and what it holds."""
+    folder, file, files, most = given
+    start, span = file * 86_400 // files, -(-86_400 // files)
     rng, lines = random.Random(file), []
     sizes = {"records": 0, "bytes": 0, "stored": 0, "input": 0, "output": 0}
     while sizes["bytes"] < most:
-        one = record(rng, TEXTS, file * 100_000 + sizes["records"])
+        second = min(86_399, start + sizes["records"] % span)
+        one = record(rng, TEXTS, file * 100_000 + sizes["records"], second)
         lines.append(json.dumps(one, separators=(",", ":")))
         sizes["bytes"] += len(lines[-1]) + 1
         sizes["input"] += one["input"]["inputTokenCount"] + one["input"]["cacheReadInputTokenCount"]
         sizes["output"] += one["output"]["outputTokenCount"]
         sizes["records"] += 1
-    path = folder / f"AWSLogs/{ACCOUNT}/BedrockModelInvocationLogs/us-east-1/2026/03/02/{file % 24:02d}"
+    path = folder / f"AWSLogs/{ACCOUNT}/BedrockModelInvocationLogs/us-east-1/2026/03/02/{start // 3600:02d}"
     path.mkdir(parents=True, exist_ok=True)
     packed = gzip.compress(("\n".join(lines) + "\n").encode(), 6)
-    (path / f"20260302T{file % 24:02d}{file // 24 % 60:02d}00123Z_{file:016x}.json.gz").write_bytes(packed)
+    (path / f"20260302T{start // 3600:02d}{start // 60 % 60:02d}{start % 60:02d}123Z_{file:016x}.json.gz").write_bytes(packed)
     sizes["stored"] = len(packed)
     return sizes
 
@@ -147,6 +148,7 @@ def timed_zcat(logs, sizes, processes=1):
 DUCKDB = """
 import duckdb, sys, time
 con = duckdb.connect()
+con.execute("SET enable_progress_bar = false")
 counts = "STRUCT(inputTokenCount BIGINT, cacheReadInputTokenCount BIGINT, cacheWriteInputTokenCount BIGINT)"
 columns = {"timestamp": "TIMESTAMP", "accountId": "VARCHAR", "region": "VARCHAR", "requestId": "VARCHAR", "operation": "VARCHAR",
            "modelId": "VARCHAR", "identity": "STRUCT(arn VARCHAR)", "input": counts, "output": "STRUCT(outputTokenCount BIGINT)"}
@@ -185,6 +187,7 @@ def main():
         one.append(timed_zcat(logs, sizes))
         imports.append(timed_import(measured, logs, sizes))
         all_cores.append(timed_zcat(logs, sizes, cores))
+        print(f"# zcat {one[-1]:.2f} s, import {imports[-1][0]:.2f} s, {cores} zcat {all_cores[-1]:.2f} s", file=sys.stderr)
     zcat, parallel, took = statistics.median(one), statistics.median(all_cores), statistics.median(run[0] for run in imports)
     duckdb = timed_duckdb(logs, sizes, given.runs)
     mb = sizes["bytes"] / 1e6

@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::ast;
 use super::error::classify;
 use super::growth;
 use super::ids::CompareIdsAsBytes;
+use super::memory::{OfQuestion, Shared};
 use super::postgres::{PgCatalog, PgOidTypePlanner, register_functions};
 use super::scope::Scoped;
 use super::{Asker, CATALOG, QueryError, SCHEMA, commitments, functions, prices, views, what_if};
@@ -40,6 +41,7 @@ const INFLATING: [&str; 10] = [
 #[derive(Clone, Debug)]
 pub struct Contexts {
     runtime: Arc<RuntimeEnv>,
+    memory: Arc<Shared>,
     /// What functions know names and prices by.
     pub rules: Arc<Rules>,
     terms: Arc<Terms>,
@@ -58,7 +60,7 @@ pub struct Needs {
 impl Contexts {
     /// All of them share a memory, and know names and prices by these rules.
     pub fn new(runtime: Arc<RuntimeEnv>, rules: Arc<Rules>) -> Self {
-        Self { runtime, rules, terms: Arc::default(), catalog: PgCatalog::default() }
+        Self { runtime, memory: Arc::default(), rules, terms: Arc::default(), catalog: PgCatalog::default() }
     }
 
     /// The same with other names and prices.
@@ -73,9 +75,11 @@ impl Contexts {
 
     /// A session without any table.
     pub fn new_for(&self, asker: &Asker) -> SessionContext {
+        let memory_pool = Arc::new(OfQuestion::new(&self.memory));
+        let runtime = RuntimeEnv { memory_pool, ..RuntimeEnv::clone(&self.runtime) };
         let mut state = SessionStateBuilder::new()
             .with_config(config())
-            .with_runtime_env(Arc::clone(&self.runtime))
+            .with_runtime_env(Arc::new(runtime))
             .with_default_features()
             .with_optimizer_rule(Arc::new(CompareIdsAsBytes));
         if asker.postgres {

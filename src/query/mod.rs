@@ -15,6 +15,7 @@ mod growth;
 mod guard;
 mod ids;
 mod limits;
+mod memory;
 mod named;
 mod postgres;
 mod priced;

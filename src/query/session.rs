@@ -8,7 +8,6 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ParamValues;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::execute_stream;
@@ -35,10 +34,8 @@ use crate::pricing::PriceBook;
 use crate::settle::Rules;
 use crate::telemetry::metrics;
 
-/// Memory that all queries share.
-const MEMORY_BYTES: usize = 512 << 20;
 /// Queries that run at once; more wait.
-const CONCURRENT: usize = 8;
+pub(super) const CONCURRENT: usize = 8;
 
 /// Parameters of a statement.
 #[derive(Clone, Debug, Default)]
@@ -268,7 +265,7 @@ impl Engine {
         let started = Instant::now();
         let limits = self.limits_of(asker);
         let deadline = started + limits.time;
-        let stop = Stop::at(deadline.into_std());
+        let stop = Stop::at(deadline.into_std(), Arc::clone(&self.slots));
         let (engine, view, asker, end) = (self.clone(), view.clone(), asker.clone(), Arc::clone(&stop));
         let (planned, schema) = oneshot::channel();
         let (sender, batches) = mpsc::channel(2);
@@ -434,10 +431,9 @@ fn fitting(plan: &LogicalPlan, values: Vec<ScalarValue>) -> Result<Vec<ScalarVal
     fitted.collect()
 }
 
+/// What all sessions share; memory is counted for each.
 fn runtime() -> Result<Arc<RuntimeEnv>, QueryError> {
-    let pool = TrackConsumersPool::new(FairSpillPool::new(MEMORY_BYTES), std::num::NonZeroUsize::MIN);
     RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(pool))
         // Nothing but what a view registers can be read: no file, no URL.
         .with_object_store_registry(Arc::new(EmptyRegistry::default()))
         .with_metadata_cache_limit(128 << 20)

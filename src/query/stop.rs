@@ -1,12 +1,12 @@
 //! The end of a question's time, where nothing else looks at it. Joins make rows for hours out of few that they read: what
-//! is above them yields on the way, and their conditions stop once the time is over or whoever asked has gone, so that the
-//! threads are never lost to everyone else.
+//! is above them yields on the way, and their conditions stop once the time is over or whoever asked has gone, and rest
+//! while others ask, so that the threads are never lost to everyone else.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Schema};
@@ -18,19 +18,66 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder};
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
+
+use super::session::CONCURRENT;
+
+/// What takes no longer never rests.
+const AT_ONCE: Duration = Duration::from_secs(1);
+/// Shorter ones are put off.
+const SHORTEST_REST: Duration = Duration::from_millis(5);
+/// After longer ones the end of the time would be missed.
+const LONGEST_REST: Duration = Duration::from_millis(200);
+/// Parts of a plan that compute at once.
+const PARTS: u32 = 2;
 
 /// Until when a question may run.
 #[derive(Debug)]
 pub struct Stop {
     at: Instant,
     gone: AtomicBool,
+    begun: Instant,
+    /// Places among the questions that run.
+    places: Arc<Semaphore>,
+    pace: Mutex<Pace>,
+}
+
+/// How long conditions were computed, and not rested for.
+#[derive(Debug)]
+struct Pace {
+    looked: Instant,
+    owed: Duration,
 }
 
 impl Stop {
-    /// Runs until `at`, or until whoever asked has gone.
-    pub fn at(at: Instant) -> Arc<Self> {
-        Arc::new(Self { at, gone: AtomicBool::new(false) })
+    /// Runs until `at`, or until whoever asked has gone, beside those who have the other places.
+    pub fn at(at: Instant, places: Arc<Semaphore>) -> Arc<Self> {
+        let begun = Instant::now();
+        let pace = Mutex::new(Pace { looked: begun, owed: Duration::ZERO });
+        Arc::new(Self { at, gone: AtomicBool::new(false), begun, places, pace })
+    }
+
+    /// A question that takes long gives those beside it as much time as it takes.
+    fn rest(&self) {
+        if self.begun.elapsed() < AT_ONCE {
+            return;
+        }
+        let others = CONCURRENT.saturating_sub(self.places.available_permits() + 1);
+        let Some(rest) = self.owes(u32::try_from(others).unwrap_or(0)) else { return };
+        // The thread's other tasks go on with another one.
+        tokio::task::block_in_place(|| std::thread::sleep(rest));
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).looked = Instant::now();
+    }
+
+    /// The rest that is due.
+    fn owes(&self, others: u32) -> Option<Duration> {
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        // Both parts of a plan compute at once and look here in turns.
+        let computed = now.duration_since(std::mem::replace(&mut pace.looked, now)).min(LONGEST_REST);
+        pace.owed += computed * others * PARTS;
+        (pace.owed >= SHORTEST_REST).then(|| std::mem::take(&mut pace.owed).min(LONGEST_REST))
     }
 
     fn is_over(&self) -> bool {
@@ -129,6 +176,7 @@ impl PhysicalExpr for Looking {
         if self.stop.is_over() {
             return Err(DataFusionError::Execution("the time of the question is over".to_owned()));
         }
+        self.stop.rest();
         self.inner.evaluate(batch)
     }
 
@@ -151,14 +199,16 @@ impl PhysicalExpr for Looking {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use datafusion::physical_plan::collect;
     use datafusion::prelude::SessionContext;
 
     use super::*;
 
     const FEW: &str = "SELECT count(*) FROM range(300) a(x) JOIN range(300) b(y) ON a.x + b.y < 0";
+
+    fn stop(seconds: u64) -> Arc<Stop> {
+        Stop::at(Instant::now() + Duration::from_secs(seconds), Arc::new(Semaphore::new(CONCURRENT)))
+    }
 
     async fn run(sql: &str, stop: &Arc<Stop>) -> Result<usize, DataFusionError> {
         let context = SessionContext::new();
@@ -170,9 +220,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_join_without_equality_ends_with_its_time() {
-        let plenty = Stop::at(Instant::now() + Duration::from_secs(600));
+        let plenty = stop(600);
         assert_eq!(run(FEW, &plenty).await.unwrap(), 1);
-        let over = Stop::at(Instant::now());
+        let over = stop(0);
         assert!(run(FEW, &over).await.unwrap_err().to_string().contains("time of the question"));
         let hashed = "SELECT count(*) FROM range(300) a(x) JOIN range(300) b(y) ON a.x % 3 = b.y % 3 AND a.x + b.y < 0";
         assert!(run(hashed, &over).await.is_err());
@@ -180,10 +230,24 @@ mod tests {
 
     #[tokio::test]
     async fn a_join_ends_when_whoever_asked_has_gone() {
-        let stop = Stop::at(Instant::now() + Duration::from_secs(600));
+        let stop = stop(600);
         let mut tasks = tokio::task::JoinSet::new();
         drop(Running::new(tasks.spawn(std::future::pending::<()>()), Arc::clone(&stop)));
         assert!(run(FEW, &stop).await.is_err());
         assert!(tasks.join_next().await.unwrap().unwrap_err().is_cancelled());
+    }
+
+    #[test]
+    fn it_rests_for_as_long_as_the_others_together_may_compute() {
+        let stop = stop(600);
+        let computed = |us| stop.pace.lock().unwrap().looked = Instant::now() - Duration::from_micros(us);
+        computed(20_000);
+        assert_eq!(stop.owes(0), None, "nobody else asks");
+        computed(1000);
+        assert_eq!(stop.owes(1), None, "put off");
+        computed(4000);
+        assert!(stop.owes(1).is_some_and(|rest| rest >= Duration::from_millis(10)));
+        computed(60_000);
+        assert_eq!(stop.owes(7), Some(LONGEST_REST));
     }
 }
