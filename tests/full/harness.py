@@ -162,14 +162,15 @@ def azurite(work):
 class Polymeter:
     """A serving polymeter on free loopback ports."""
 
-    def __init__(self, data, work, env=None, config=None):
-        self.data, self.env = str(data), {**os.environ, **(env or {})}
+    def __init__(self, data, work, env=None, config=None, token=None, more=()):
+        self.data, self.env, self.token = str(data), {**os.environ, **(env or {})}, token
         self.log = pathlib.Path(tempfile.mkstemp(prefix="serve-", suffix=".log", dir=work)[1])
         command = [BIN, "serve", "--data", self.data]
         for option in ("--http", "--pg", "--otlp-grpc", "--otlp-http"):
             command += [option, "127.0.0.1:0"]
         if config:
             command += ["--config", str(config)]
+        command += more
         with open(self.log, "wb") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=out, env=self.env, start_new_session=True)
         ready = lambda: self.process.poll() is not None or b"polymeter sql" in self.log.read_bytes()
@@ -191,7 +192,8 @@ class Polymeter:
 
     def sql(self, statement, *params):
         body = json.dumps({"sql": statement, "params": list(params)}).encode()
-        request = urllib.request.Request(f"http://{self.http}/api/v1/sql", body, {"content-type": "application/json"})
+        headers = {"content-type": "application/json", **({"authorization": f"Bearer {self.token}"} if self.token else {})}
+        request = urllib.request.Request(f"http://{self.http}/api/v1/sql", body, headers)
         try:
             with HTTP.open(request, timeout=60) as answer:
                 return json.load(answer)["rows"]
