@@ -15,7 +15,7 @@ import (
 // that the server announces. It stands in for the data source, which can't be had as a module.
 type direct struct{ pool *pgxpool.Pool }
 
-func directly(ctx context.Context, address, user, password string) (source, error) {
+func directly(ctx context.Context, address, user, password string) (*direct, error) {
 	config, err := pgxpool.ParseConfig((&url.URL{
 		Scheme: "postgres", User: url.UserPassword(user, password), Host: address, Path: "/polymeter", RawQuery: "sslmode=disable",
 	}).String())

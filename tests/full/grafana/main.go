@@ -74,6 +74,7 @@ func main() {
 	}
 	defer wire.close()
 	form(ctx, "pgx", wire, *folder, "postgres", to, api)
+	editor(ctx, wire)
 	refusals(ctx, *pg, *user)
 	form(ctx, "as Infinity", &infinity{base: "http://" + *http, token: *token}, *folder, "infinity", to, api)
 	if failed {
@@ -93,7 +94,7 @@ func form(ctx context.Context, name string, asked source, folder, kind string, t
 	}
 	known := map[string]bool{}
 	answers := map[string]int{}
-	var wrong []string
+	var wrong, differ []string
 	rows, same := 0, 0
 	for _, board := range boards {
 		for _, one := range board.questions(kind, to) {
@@ -112,14 +113,16 @@ func form(ctx context.Context, name string, asked source, folder, kind string, t
 				}
 				compared, differences := api.compare(one, found)
 				same += compared
-				faults = append(faults, differences...)
+				for _, difference := range differences {
+					differ = append(differ, one.place+": "+difference)
+				}
 			}
 			for _, fault := range faults {
 				wrong = append(wrong, one.place+": "+fault)
 			}
 		}
 	}
-	for _, fault := range wrong {
+	for _, fault := range append(wrong, differ...) {
 		fmt.Printf("  %s: %s\n", name, fault)
 	}
 	counts := make([]string, 0, len(answers))
@@ -128,7 +131,7 @@ func form(ctx context.Context, name string, asked source, folder, kind string, t
 	}
 	say(len(wrong) == 0 && answers["panel"] > 40, name+": every panel, variable and annotation is answered with what it draws",
 		strings.Join(counts, ", "), ", ", rows, " rows")
-	say(len(wrong) == 0 && same > 1000, name+": values are those of the HTTP API", same, " values")
+	say(len(differ) == 0 && same > 1000, name+": values are those of the HTTP API", same, " values")
 	together(ctx, name, asked, boards, kind, to)
 	chosen(ctx, name, asked, boards, kind, to, api)
 	alerts(ctx, name, asked, folder, kind)

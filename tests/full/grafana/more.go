@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // chosen opens the Overview with a platform chosen, and with values that hold quotes: they filter, and break nothing.
@@ -148,4 +151,38 @@ func refusals(ctx context.Context, address, user string) {
 		say(err != nil, "pgx: a ping tells "+what, orNothing(err))
 		asked.close()
 	}
+}
+
+// editor asks what newer query editors ask of the catalog, with parameters and prepared statements, and reads it as they do.
+func editor(ctx context.Context, asked *direct) {
+	texts := func(sql string, with ...any) ([]string, error) {
+		rows, err := asked.pool.Query(ctx, sql, with...)
+		if err != nil {
+			return nil, err
+		}
+		return pgx.CollectRows(rows, pgx.RowTo[string])
+	}
+	schemas, err := texts("SELECT schema_name FROM information_schema.schemata WHERE schema_name NOT LIKE 'pg_%' AND schema_name <> 'information_schema'")
+	say(err == nil && slices.Contains(schemas, "public"), "pgx: the editor finds schemas", schemas, orNothing(err))
+	tables, err := texts("SELECT table_name FROM information_schema.tables WHERE table_schema = $1 AND table_type IN ('BASE TABLE', 'VIEW')", "public")
+	say(err == nil && slices.Contains(tables, "calls") && slices.Contains(tables, "coverage"), "pgx: the editor finds tables and views", len(tables), orNothing(err))
+	rows, err := asked.pool.Query(ctx, `SELECT column_name, data_type, numeric_precision, numeric_scale
+		FROM information_schema.columns WHERE table_schema = $1 AND table_name = $2 ORDER BY ordinal_position`, "public", "calls")
+	if err != nil {
+		say(false, "pgx: the editor finds columns", err)
+		return
+	}
+	types := map[string]string{}
+	var name, kind string
+	var precision, scale *int
+	_, err = pgx.ForEachRow(rows, []any{&name, &kind, &precision, &scale}, func() error {
+		types[name] = kind
+		if strings.HasPrefix(kind, "Decimal") && (precision == nil || scale == nil) {
+			return fmt.Errorf("%s has no precision", name)
+		}
+		return nil
+	})
+	say(err == nil && types["ts"] != "" && types["cost"] != "", "pgx: the editor finds columns", len(types), orNothing(err))
+	values, err := texts(`SELECT CAST("platform" AS text) AS val FROM (SELECT DISTINCT "platform" FROM "public"."calls" WHERE "platform" IS NOT NULL ORDER BY "platform" LIMIT 100) AS sub`)
+	say(err == nil && slices.Contains(values, "aws.bedrock"), "pgx: the editor finds values", values, orNothing(err))
 }
