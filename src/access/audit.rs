@@ -7,11 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Instant;
 
 use serde::Serialize;
 use tracing::{debug, error, warn};
 
-use super::SecretError;
+use super::{Caller, SecretError};
 use crate::model::Timestamp;
 
 /// Lines that may wait for the disk.
@@ -63,6 +64,54 @@ impl Asked {
             outcome: "ok".to_owned(),
             request: String::new(),
         }
+    }
+}
+
+impl Asked {
+    /// Says who asks.
+    pub fn by(&mut self, caller: &Caller) {
+        self.who = Arc::clone(&caller.name);
+        self.role = caller.role.name();
+        self.scope = caller.scope.as_ref().map(ToString::to_string);
+    }
+}
+
+/// A line that is written when what was asked has ended, however it does: until an end is told, whoever asked has left.
+#[derive(Debug)]
+pub struct Line {
+    asked: Asked,
+    audit: Audit,
+    started: Instant,
+}
+
+impl Line {
+    /// Begins with a question.
+    #[must_use]
+    pub fn begin(asked: Asked, audit: Audit) -> Self {
+        let asked = Asked { outcome: "abandoned".to_owned(), ..asked };
+        Self { asked, audit, started: Instant::now() }
+    }
+
+    /// Tells the question, where what was known at first does not say it.
+    pub fn asks(&mut self, what: &str) {
+        self.asked.what = short(what);
+    }
+
+    /// Counts rows of the answer.
+    pub fn more(&mut self, rows: usize) {
+        self.asked.rows = self.asked.rows.saturating_add(u64::try_from(rows).unwrap_or(u64::MAX));
+    }
+
+    /// Tells the end: `ok`, or the code of an error.
+    pub fn ended(&mut self, outcome: &str) {
+        outcome.clone_into(&mut self.asked.outcome);
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.asked.ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.audit.write(self.asked.clone());
     }
 }
 

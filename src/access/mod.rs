@@ -14,7 +14,7 @@ mod scram;
 mod tls;
 
 pub use attempts::Attempts;
-pub use audit::{Asked, Audit};
+pub use audit::{Asked, Audit, Line};
 pub use caller::{Caller, Right, Role, SCOPE_COLUMNS, Scope};
 pub use directory::{Directory, Entries, Refusal, Token, User};
 pub use hash::{NewToken, Password, hash_password, new_token, token_digest};

@@ -7,7 +7,8 @@ use super::{existing_store, rules, shell};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Said;
 use crate::pipeline::load_view;
-use crate::query::{Engine, Limits, Params};
+use crate::query::{Answer, Engine, Limits, Params};
+use crate::serve::{Format, Writer, json_rows};
 use crate::store::Store;
 
 /// Form of the answer.
@@ -74,8 +75,7 @@ impl Session {
     /// # Errors
     /// The statement fails, or nobody reads.
     pub async fn answer(&self, statement: &str, params: Params, format: SqlFormat) -> anyhow::Result<()> {
-        let view = load_view(&self.store, self.engine.rules(), SystemClock.now()).await?;
-        let mut answer = self.engine.run(&view, statement, params).await?;
+        let mut answer = self.ask(statement, params).await?;
         let schema = answer.schema();
         let batches = answer.collect().await?;
         let mut out = std::io::stdout().lock();
@@ -90,11 +90,15 @@ impl Session {
                 writeln!(out, "{table}\n{rows} row(s), {} ms", answer.elapsed().as_millis())?;
             }
             SqlFormat::Json => {
-                let rows = crate::serve::json_rows(&batches)?;
-                serde_json::to_writer(&mut out, &rows)?;
+                let rows = batches.iter().map(json_rows).collect::<Result<Vec<_>, _>>()?;
+                serde_json::to_writer(&mut out, &rows.concat())?;
                 writeln!(out)?;
             }
-            SqlFormat::Csv => out.write_all(&crate::serve::csv(&schema, &batches)?)?,
+            SqlFormat::Csv => {
+                let mut writer = Writer::new(Format::Csv, schema)?;
+                batches.iter().try_for_each(|batch| anyhow::Ok(out.write_all(&writer.write(batch)?)?))?;
+                out.write_all(&writer.finish(&serde_json::Map::new())?)?;
+            }
         }
         if answer.truncated() {
             writeln!(std::io::stderr(), "only the first {} rows are shown", self.limits.rows)?;
@@ -102,10 +106,15 @@ impl Session {
         Ok(())
     }
 
+    /// Asks what is in the store now.
+    async fn ask(&self, statement: &str, params: Params) -> anyhow::Result<Answer> {
+        let view = load_view(&self.store, self.engine.rules(), SystemClock.now()).await?;
+        Ok(self.engine.run(&view, statement, params).await?)
+    }
+
     /// The texts of the first column of an answer.
     pub async fn names(&self, statement: &str) -> anyhow::Result<Vec<String>> {
-        let view = load_view(&self.store, self.engine.rules(), SystemClock.now()).await?;
-        let batches = self.engine.run(&view, statement, Params::None).await?.collect().await?;
+        let batches = self.ask(statement, Params::None).await?.collect().await?;
         let mut names = Vec::new();
         for batch in &batches {
             let column = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8)?;

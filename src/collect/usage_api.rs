@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::ServiceError;
-use crate::model::Timestamp;
+use crate::model::{SECOND_US, Timestamp};
 use crate::store::Secret;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -166,7 +166,7 @@ fn width(asked: ReportAsked<'_>) -> (&'static str, &'static str) {
 
 fn openai(asked: ReportAsked<'_>, page: Option<&str>) -> Vec<(&'static str, String)> {
     let (width, limit) = width(asked);
-    let seconds = |at: Timestamp| at.0.div_euclid(1_000_000).to_string();
+    let seconds = |at: Timestamp| at.0.div_euclid(SECOND_US).to_string();
     let mut query = vec![
         ("start_time", seconds(asked.from)),
         ("end_time", seconds(asked.to)),
@@ -194,7 +194,7 @@ fn anthropic(asked: ReportAsked<'_>, page: Option<&str>) -> Vec<(&'static str, S
 fn start_of(bucket: &RawValue) -> Option<Timestamp> {
     let start: Start = serde_json::from_str(bucket.get()).ok()?;
     match (start.start_time, start.starting_at) {
-        (Some(seconds), _) => seconds.checked_mul(1_000_000).map(Timestamp),
+        (Some(seconds), _) => seconds.checked_mul(SECOND_US).map(Timestamp),
         (None, Some(text)) => Timestamp::parse(&text),
         (None, None) => None,
     }

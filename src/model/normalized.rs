@@ -41,6 +41,14 @@ pub enum Normalized {
     Rejected(Reject),
 }
 
+impl Normalized {
+    /// A record that can't be true or can't be read, and why.
+    #[must_use]
+    pub fn rejected(reason: &'static str, detail: impl Into<String>) -> Self {
+        Self::Rejected(Reject { reason, detail: detail.into() })
+    }
+}
+
 /// A record that could not be normalised: visible, counted, never dropped silently. It holds no content of the record,
 /// only where to find it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -134,7 +142,7 @@ const FUTURE_TOLERANCE_US: i64 = 24 * HOUR_US;
 /// The last judgement over an observation: what can't be true is rejected with its reason.
 #[must_use]
 pub fn judge(observation: Observation) -> Normalized {
-    let reject = |reason, detail: String| Normalized::Rejected(Reject { reason, detail });
+    let reject = |reason, detail: String| Normalized::rejected(reason, detail);
     if observation.ts < Timestamp::EARLIEST || observation.ts > observation.observed_at.plus(FUTURE_TOLERANCE_US) {
         return reject("bad_time", format!("call time {} is out of range", observation.ts));
     }

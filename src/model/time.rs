@@ -1,6 +1,7 @@
 //! Instants: microseconds since 1970-01-01T00:00:00Z, always UTC.
 
 use std::fmt;
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
 
@@ -72,6 +73,12 @@ impl Timestamp {
     #[must_use]
     pub const fn plus(self, us: i64) -> Self {
         Self(self.0.saturating_add(us))
+    }
+
+    /// The instant that lies `length` before this one.
+    #[must_use]
+    pub fn before(self, length: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(length.as_micros()).unwrap_or(i64::MAX)))
     }
 
     /// Milliseconds from `earlier` to this instant, negative if it lies before.

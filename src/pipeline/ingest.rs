@@ -229,7 +229,7 @@ impl Reading {
                 Ok(Some(Framed::TooLong(position))) => {
                     totals.records += 1;
                     let detail = format!("longer than {MAX_RECORD_BYTES} bytes");
-                    out.push(Normalized::Rejected(Reject { reason: "record_too_long", detail }));
+                    out.push(Normalized::rejected("record_too_long", detail));
                     sort(&mut out, &self.at(position), MAX_RECORD_BYTES, self.format.name(), &mut rows, &mut totals);
                 }
                 Ok(None) => break,

@@ -65,9 +65,9 @@ pub fn columns(schema: &SchemaRef) -> Vec<Value> {
 ///
 /// # Errors
 /// A column can't be written as JSON.
-pub fn ndjson(batches: &[RecordBatch]) -> Result<Vec<u8>, ArrowError> {
+pub fn ndjson(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
     let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
-    writer.write_batches(&batches.iter().collect::<Vec<_>>())?;
+    writer.write(batch)?;
     writer.finish()?;
     Ok(writer.into_inner())
 }
@@ -76,8 +76,8 @@ pub fn ndjson(batches: &[RecordBatch]) -> Result<Vec<u8>, ArrowError> {
 ///
 /// # Errors
 /// A column can't be written as JSON.
-pub fn json_rows(batches: &[RecordBatch]) -> Result<Vec<Box<RawValue>>, ArrowError> {
-    let lines = ndjson(batches)?;
+pub fn json_rows(batch: &RecordBatch) -> Result<Vec<Box<RawValue>>, ArrowError> {
+    let lines = ndjson(batch)?;
     lines
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())
@@ -85,27 +85,13 @@ pub fn json_rows(batches: &[RecordBatch]) -> Result<Vec<Box<RawValue>>, ArrowErr
         .collect()
 }
 
-/// CSV with a header line. Lists and maps are written as JSON text.
+/// Lines of a CSV, under a header line if it is the first part. Lists and maps are written as JSON text.
 ///
 /// # Errors
 /// A column can't be written as CSV.
-pub fn csv(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<u8>, ArrowError> {
-    csv_part(schema, batches, true)
-}
-
-/// A part of a CSV; the first one has the header line.
-///
-/// # Errors
-/// A column can't be written as CSV.
-pub fn csv_part(schema: &SchemaRef, batches: &[RecordBatch], first: bool) -> Result<Vec<u8>, ArrowError> {
-    let flat = batches.iter().map(flatten).collect::<Result<Vec<_>, _>>()?;
+pub fn csv_part(batch: &RecordBatch, first: bool) -> Result<Vec<u8>, ArrowError> {
     let mut writer = arrow::csv::WriterBuilder::new().with_header(first).build(Vec::new());
-    if flat.is_empty() && first {
-        writer.write(&flatten(&RecordBatch::new_empty(schema.clone()))?)?;
-    }
-    for batch in &flat {
-        writer.write(batch)?;
-    }
+    writer.write(&flatten(batch)?)?;
     Ok(writer.into_inner())
 }
 
@@ -115,7 +101,7 @@ pub fn csv_part(schema: &SchemaRef, batches: &[RecordBatch], first: bool) -> Res
 /// It can't be written as JSON.
 pub fn json_column(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let single = RecordBatch::try_from_iter([("v", column.clone())])?;
-    let rows = json_rows(std::slice::from_ref(&single))?;
+    let rows = json_rows(&single)?;
     let text = rows.iter().map(|row| {
         let inner = row.get().strip_prefix("{\"v\":").and_then(|text| text.strip_suffix('}'));
         inner.filter(|text| *text != "null").map(str::to_owned)
@@ -138,26 +124,4 @@ fn flatten(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         fields.push(Field::new(field.name(), DataType::Utf8, true));
     }
     RecordBatch::try_new(std::sync::Arc::new(Schema::new(fields)), columns)
-}
-
-/// An Arrow IPC stream.
-///
-/// # Errors
-/// Arrow refuses.
-pub fn arrow_stream(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<u8>, ArrowError> {
-    let mut writer = arrow::ipc::writer::StreamWriter::try_new(Vec::new(), schema)?;
-    batches.iter().try_for_each(|batch| writer.write(batch))?;
-    writer.into_inner()
-}
-
-/// One Parquet file.
-///
-/// # Errors
-/// A column can't be written as Parquet.
-pub fn parquet(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<u8>, ArrowError> {
-    let mut writer = ::parquet::arrow::ArrowWriter::try_new(Vec::new(), schema.clone(), None)?;
-    for batch in batches {
-        writer.write(batch)?;
-    }
-    Ok(writer.into_inner()?)
 }

@@ -1,9 +1,7 @@
 //! Who asks over HTTP: bearer token or name and password, the right that a path needs, and a line in the audit log.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{FromRequestParts, Request, State};
@@ -16,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{ApiError, ApiState};
-use crate::access::{Asked, Audit, Caller, Directory, Refusal, Right, random};
+use crate::access::{Asked, Caller, Directory, Line, Refusal, Right, random};
 use crate::query::{Asker, Engine};
 
 /// Names a request in answers and logs.
@@ -29,48 +27,8 @@ const ID_BYTES: usize = 128;
 pub struct Guest {
     /// Who it is.
     pub caller: Caller,
-    note: Arc<Mutex<Note>>,
-}
-
-#[derive(Default)]
-struct Note {
-    what: Option<String>,
-    rows: u64,
-    streamed: Option<Arc<Tally>>,
-}
-
-/// Counts an answer that goes out as it comes; at its end it is written down.
-#[derive(Debug, Default)]
-pub struct Tally {
-    rows: AtomicU64,
-    ended: OnceLock<&'static str>,
-    line: OnceLock<(Asked, Audit, Instant)>,
-}
-
-impl Tally {
-    /// Rows that go out.
-    pub fn more(&self, rows: usize) {
-        self.rows.fetch_add(u64::try_from(rows).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    /// How it ended: `ok`, or why before its end.
-    pub fn ended(&self, code: &'static str) {
-        self.ended.get_or_init(|| code);
-    }
-}
-
-impl Drop for Tally {
-    fn drop(&mut self) {
-        let Some((mut asked, audit, started)) = self.line.take() else { return };
-        asked.rows = *self.rows.get_mut();
-        asked.ms = millis(started);
-        asked.outcome = self.ended.get().copied().unwrap_or("abandoned").to_owned();
-        audit.write(asked);
-    }
-}
-
-fn millis(started: Instant) -> u64 {
-    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    /// The line of the audit log, until the answer takes it with it.
+    line: Arc<Mutex<Option<Line>>>,
 }
 
 impl Guest {
@@ -88,19 +46,24 @@ impl Guest {
 
     /// Notes what is asked, where the path does not say it.
     pub fn asks(&self, what: &str) {
-        self.note.lock().unwrap_or_else(PoisonError::into_inner).what = Some(what.to_owned());
+        self.note(|line| line.asks(what));
     }
 
     /// Notes the rows of the answer.
     pub fn got(&self, rows: usize) {
-        self.note.lock().unwrap_or_else(PoisonError::into_inner).rows = u64::try_from(rows).unwrap_or(u64::MAX);
+        self.note(|line| line.more(rows));
     }
 
-    /// Counts an answer that goes out as it comes.
+    /// Hands the line on to an answer that goes out as it comes: it ends with it.
     #[must_use]
-    pub fn streams(&self) -> Arc<Tally> {
-        let mut note = self.note.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(note.streamed.get_or_insert_default())
+    pub fn takes_line(&self) -> Option<Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn note(&self, what: impl FnOnce(&mut Line)) {
+        if let Some(line) = self.line.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            what(line);
+        }
     }
 
     /// Refuses who sees a part of the rows what can't be told for a part.
@@ -149,49 +112,32 @@ fn needs(path: &str) -> Option<Right> {
 
 /// Lets requests in, or not; gives each an id and writes it down.
 pub async fn let_in(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
-    let (started, at) = (Instant::now(), state.clock.now());
     let id = request_id(request.headers());
     let from = request.extensions().get::<ConnectInfo<Peer>>().map(|ConnectInfo(Peer(address))| *address);
     let address = from.map_or(IpAddr::from([0, 0, 0, 0]), |from| from.ip());
     let path = request.uri().path().to_owned();
-    let mut asked = Asked::new(at, "http", &without_values(&path, request.uri().query()));
+    let mut asked = Asked::new(state.clock.now(), "http", &without_values(&path, request.uri().query()));
     asked.from = from.map_or_else(String::new, |from| from.to_string());
     asked.request.clone_from(&id);
     let admitted = match (needs(&path), &state.access.directory) {
         (None, _) | (_, None) => Ok(Caller::anyone()),
         (Some(right), Some(directory)) => admit(directory, request.headers(), address, right).await,
     };
-    let mut streamed = None;
+    if let Ok(caller) = &admitted {
+        asked.by(caller);
+    }
+    let line = path.starts_with("/api/").then(|| Line::begin(asked, state.access.audit.clone()));
+    let line = Arc::new(Mutex::new(line));
     let mut response = match admitted {
         Ok(caller) => {
-            asked.who = Arc::clone(&caller.name);
-            asked.role = caller.role.name();
-            asked.scope = caller.scope.as_ref().map(ToString::to_string);
-            let guest = Guest { caller, note: Arc::default() };
-            request.extensions_mut().insert(guest.clone());
-            let audit = state.access.audit.clone();
-            let begun = Begun { asked: path.starts_with("/api/").then(|| asked.clone()), audit, started };
-            let response = next.run(request).await;
-            drop(begun.end());
-            let note = guest.note.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(what) = &note.what {
-                asked.what = Asked::new(at, "http", what).what;
-            }
-            asked.rows = note.rows;
-            streamed.clone_from(&note.streamed);
-            response
+            request.extensions_mut().insert(Guest { caller, line: Arc::clone(&line) });
+            next.run(request).await
         }
         Err(refused) => refused,
     };
-    if let Some(Code(code)) = response.extensions().get::<Code>() {
-        (*code).clone_into(&mut asked.outcome);
-    }
-    asked.ms = millis(started);
-    match streamed {
-        // Its last holder writes it down.
-        Some(tally) => drop(tally.line.set((asked, state.access.audit.clone(), started))),
-        None if path.starts_with("/api/") => state.access.audit.write(asked),
-        None => {}
+    // Gone with an answer that goes out as it comes.
+    if let Some(mut line) = line.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        line.ended(response.extensions().get::<Code>().map_or("ok", |Code(code)| code));
     }
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -204,28 +150,6 @@ fn without_values(path: &str, query: Option<&str>) -> String {
     let names = query.into_iter().flat_map(|query| query.split('&'));
     let names: Vec<String> = names.filter_map(|pair| pair.split('=').next()).map(|name| format!("{name}=…")).collect();
     if names.is_empty() { path.to_owned() } else { format!("{path}?{}", names.join("&")) }
-}
-
-/// Written as abandoned if it is dropped before its end: whoever asked has left.
-struct Begun {
-    asked: Option<Asked>,
-    audit: Audit,
-    started: Instant,
-}
-
-impl Begun {
-    fn end(mut self) -> Option<Asked> {
-        self.asked.take()
-    }
-}
-
-impl Drop for Begun {
-    fn drop(&mut self) {
-        let Some(mut asked) = self.asked.take() else { return };
-        asked.ms = millis(self.started);
-        "abandoned".clone_into(&mut asked.outcome);
-        self.audit.write(asked);
-    }
 }
 
 fn request_id(headers: &HeaderMap) -> String {

@@ -4,6 +4,7 @@
 mod board;
 mod encode;
 mod error;
+mod etag;
 mod guest;
 mod handlers;
 mod listen;
@@ -11,15 +12,17 @@ mod pg;
 mod router;
 mod shrink;
 mod stream;
+mod writer;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-pub use encode::{Format, csv, json_rows};
+pub use encode::{Format, json_rows};
 pub use error::ApiError;
 use metrics_exporter_prometheus::PrometheusHandle;
 pub use pg::serve_pg;
 pub use router::{router, serve_api};
+pub use writer::Writer;
 
 use crate::access::{Audit, Directory};
 use crate::clock::Clock;

@@ -2,116 +2,20 @@
 //! the transfer before its end, so that nobody takes a part for the whole.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use axum::body::{Body, Bytes};
 use futures::stream::try_unfold;
-use parquet::arrow::ArrowWriter;
-use parquet::file::properties::WriterProperties;
 use serde_json::{Map, Value, json};
 
-use super::encode::{self, Format};
-use super::guest::Tally;
+use super::encode::Format;
+use super::writer::Writer;
+use crate::access::Line;
 use crate::query::{Answer, QueryError};
 
-/// Rows of a group in a Parquet file: a group is held until it is whole.
-const GROUP_ROWS: usize = 65_536;
-
-/// What was written and not yet sent.
-#[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
-
-impl Sink {
-    fn taken(&self) -> Vec<u8> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl io::Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Writes one answer piece by piece.
-enum Writer {
-    Json { rows: u64 },
-    Ndjson,
-    Csv { schema: SchemaRef, begun: bool },
-    Arrow(Box<arrow::ipc::writer::StreamWriter<Sink>>, Sink),
-    Parquet(Box<ArrowWriter<Sink>>, Sink),
-}
-
-impl Writer {
-    fn new(format: Format, schema: &SchemaRef) -> Result<Self, ArrowError> {
-        let sink = Sink::default();
-        Ok(match format {
-            Format::Json => Self::Json { rows: 0 },
-            Format::Ndjson => Self::Ndjson,
-            Format::Csv => Self::Csv { schema: Arc::clone(schema), begun: false },
-            Format::Arrow => {
-                let writer = arrow::ipc::writer::StreamWriter::try_new(sink.clone(), schema)?;
-                Self::Arrow(Box::new(writer), sink)
-            }
-            Format::Parquet => {
-                let properties = WriterProperties::builder().set_max_row_group_row_count(Some(GROUP_ROWS)).build();
-                let writer = ArrowWriter::try_new(sink.clone(), Arc::clone(schema), Some(properties))?;
-                Self::Parquet(Box::new(writer), sink)
-            }
-        })
-    }
-
-    fn write(&mut self, batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
-        let batches = std::slice::from_ref(batch);
-        match self {
-            Self::Json { rows } => {
-                let mut text = Vec::new();
-                for row in encode::json_rows(batches)? {
-                    if *rows > 0 {
-                        text.push(b',');
-                    }
-                    text.extend_from_slice(row.get().as_bytes());
-                    *rows += 1;
-                }
-                Ok(text)
-            }
-            Self::Ndjson => encode::ndjson(batches),
-            Self::Csv { schema, begun } => encode::csv_part(schema, batches, !std::mem::replace(begun, true)),
-            Self::Arrow(writer, sink) => writer.write(batch).map(|()| sink.taken()),
-            Self::Parquet(writer, sink) => {
-                writer.write(batch)?;
-                Ok(sink.taken())
-            }
-        }
-    }
-
-    fn finish(self, meta: &Map<String, Value>) -> Result<Vec<u8>, ArrowError> {
-        match self {
-            Self::Json { .. } => Ok(format!("],\"meta\":{}}}", json!(meta)).into_bytes()),
-            Self::Ndjson => Ok(Vec::new()),
-            Self::Csv { schema, begun } => {
-                if begun {
-                    Ok(Vec::new())
-                } else {
-                    encode::csv_part(&schema, &[], true)
-                }
-            }
-            Self::Arrow(mut writer, sink) => writer.finish().map(|()| sink.taken()),
-            Self::Parquet(writer, sink) => {
-                writer.close()?;
-                Ok(sink.taken())
-            }
-        }
-    }
-}
+/// Code of a value that a format has no form for.
+pub const NOT_ENCODABLE: &str = "not_encodable";
 
 /// Where an answer is.
 struct Rest {
@@ -119,11 +23,20 @@ struct Rest {
     held: std::vec::IntoIter<RecordBatch>,
     /// Gone once the end was written.
     writer: Option<Writer>,
-    /// What stands before the first row.
+    /// What stands before the first row, until it is sent.
     head: Vec<u8>,
     meta: Map<String, Value>,
     format: Format,
-    tally: Arc<Tally>,
+    /// Of the audit log: written when the answer has ended.
+    line: Option<Line>,
+}
+
+impl Rest {
+    fn ended(&mut self, code: &str) {
+        if let Some(line) = &mut self.line {
+            line.ended(code);
+        }
+    }
 }
 
 /// The answer as a body: the rows that are `held` already, then the others as they come.
@@ -135,22 +48,19 @@ pub fn body(
     held: Vec<RecordBatch>,
     format: Format,
     meta: Map<String, Value>,
-    tally: Arc<Tally>,
+    mut line: Option<Line>,
 ) -> Result<Body, ArrowError> {
-    let schema = answer.schema();
-    let head = match format {
-        Format::Json => format!("{{\"columns\":{},\"rows\":[", json!(encode::columns(&schema))).into_bytes(),
-        _ => Vec::new(),
-    };
-    let writer = Some(Writer::new(format, &schema)?);
-    let rest = Rest { answer: answer.streamed(), held: held.into_iter(), writer, head, meta, format, tally };
-    Ok(Body::from_stream(try_unfold(rest, |rest| async {
-        let tally = Arc::clone(&rest.tally);
-        let next = piece(rest).await;
-        if let Err(failure) = &next {
-            tally.ended(failure.code());
-        }
-        next.map_err(|failure| io::Error::other(failure.to_string()))
+    let writer = Writer::new(format, answer.schema());
+    if let (Err(_), Some(line)) = (&writer, &mut line) {
+        line.ended(NOT_ENCODABLE);
+    }
+    let writer = writer?;
+    let head = writer.head();
+    let rest =
+        Rest { answer: answer.streamed(), held: held.into_iter(), writer: Some(writer), head, meta, format, line };
+    Ok(Body::from_stream(try_unfold(rest, |mut rest| async {
+        let next = piece(&mut rest).await.inspect_err(|failure| rest.ended(failure.code()));
+        next.map(|bytes| bytes.map(|bytes| (bytes, rest))).map_err(|failure| io::Error::other(failure.to_string()))
     })))
 }
 
@@ -168,14 +78,14 @@ impl Failure {
     const fn code(&self) -> &'static str {
         match self {
             Self::Query(error) => error.code(),
-            Self::Form(_) => "not_encodable",
+            Self::Form(_) => NOT_ENCODABLE,
             Self::TooMany => "too_many_rows",
         }
     }
 }
 
 /// The next bytes; none at the end.
-async fn piece(mut rest: Rest) -> Result<Option<(Bytes, Rest)>, Failure> {
+async fn piece(rest: &mut Rest) -> Result<Option<Bytes>, Failure> {
     if rest.writer.is_none() {
         return Ok(None);
     }
@@ -187,7 +97,7 @@ async fn piece(mut rest: Rest) -> Result<Option<(Bytes, Rest)>, Failure> {
         };
         match (batch, &mut rest.writer) {
             (Some(batch), Some(writer)) => {
-                rest.tally.more(batch.num_rows());
+                rest.line.iter_mut().for_each(|line| line.more(batch.num_rows()));
                 bytes = writer.write(&batch)?;
             }
             _ => {
@@ -197,11 +107,11 @@ async fn piece(mut rest: Rest) -> Result<Option<(Bytes, Rest)>, Failure> {
                 }
                 rest.meta.insert("truncated".to_owned(), json!(rest.answer.truncated()));
                 rest.meta.insert("elapsed_ms".to_owned(), json!(rest.answer.elapsed().as_millis()));
-                rest.tally.ended("ok");
+                rest.ended("ok");
                 let end = rest.writer.take().map(|writer| writer.finish(&rest.meta)).transpose()?.unwrap_or_default();
-                return Ok((!end.is_empty()).then(|| (Bytes::from(end), rest)));
+                return Ok((!end.is_empty()).then(|| Bytes::from(end)));
             }
         }
     }
-    Ok(Some((Bytes::from(bytes), rest)))
+    Ok(Some(Bytes::from(bytes)))
 }

@@ -2,9 +2,11 @@
 //! beside what it was grouped by.
 
 use rust_decimal::Decimal;
+use serde::Deserialize;
+use serde_json::Error;
 use serde_json::value::RawValue;
 
-use crate::model::{Normalized, ProviderMetric, RecordRef, Reject, Tags, Timestamp, fingerprint};
+use crate::model::{Normalized, ProviderMetric, RecordRef, SECOND_US, Tags, Timestamp, fingerprint};
 
 /// What a bucket is, and whose.
 pub struct Bucket<'a> {
@@ -31,34 +33,55 @@ pub struct Group {
     pub dimensions: Tags,
 }
 
+/// A bucket as its report writes it, or why it is none.
+///
+/// # Errors
+/// The record has another form.
+pub fn parse<'a, T: Deserialize<'a>>(record: &'a [u8]) -> Result<T, Normalized> {
+    let wrong = |error: Error| format!("no bucket of a report: {:?} error", error.classify());
+    serde_json::from_slice(record).map_err(|error| Normalized::rejected("not_a_bucket", wrong(error)))
+}
+
 impl Bucket<'_> {
-    /// Whether its times can be true.
-    pub fn check(&self) -> Result<(), Reject> {
-        let fits = self.start >= Timestamp::EARLIEST && self.start < self.end && self.start <= self.at.observed_at;
-        let detail = || "the bucket lies in the future or before 2020, or ends before it begins".to_owned();
-        if fits { Ok(()) } else { Err(Reject { reason: "bad_time", detail: detail() }) }
+    /// What its results tell, one after the other.
+    pub fn tell<T>(&self, results: &[T], result: impl Fn(&Self, &T, &mut Vec<Normalized>), out: &mut Vec<Normalized>) {
+        if self.start < Timestamp::EARLIEST || self.start >= self.end || self.start > self.at.observed_at {
+            let detail = "the bucket lies in the future or before 2020, or ends before it begins";
+            return out.push(Normalized::rejected("bad_time", detail));
+        }
+        let before = out.len();
+        results.iter().for_each(|one| result(self, one, out));
+        if out.len() == before {
+            out.push(Normalized::Skipped("empty_bucket"));
+        }
     }
 
-    /// A counter. The same bucket has the same id whenever it is read: a later reading takes the place of an earlier one.
-    pub fn count(&self, group: &Group, name: &str, total: f64) -> Normalized {
-        if !total.is_finite() || !(0.0..1e15).contains(&total) {
-            let detail = "a total is negative, not finite or 10^15 and more".to_owned();
-            return Normalized::Rejected(Reject { reason: "impossible_total", detail });
+    /// The counters that a result has. The same bucket has the same id whenever it is read: a later reading takes the place
+    /// of an earlier one.
+    pub fn counts(&self, group: &Group, counts: &[(&str, Option<u64>)]) -> impl Iterator<Item = Normalized> {
+        #[expect(clippy::cast_precision_loss, reason = "totals from 10^15 on are refused")]
+        counts.iter().filter_map(|(name, count)| Some(self.count(group, name, (*count)? as f64)))
+    }
+
+    fn count(&self, group: &Group, name: &str, total: f64) -> Normalized {
+        if !(0.0..1e15).contains(&total) {
+            return Normalized::rejected("impossible_total", "a total is 10^15 and more");
         }
         let mut metric = self.metric(group, name, "Count");
         metric.total = Some(total);
         Normalized::Metric(Box::new(metric))
     }
 
-    /// An amount of money, exact: as text among the dimensions, because totals are no exact numbers.
-    pub fn amount(&self, group: &Group, name: &str, amount: Decimal, currency: &str) -> Normalized {
-        let mut metric = self.metric(group, name, currency);
+    /// A cost, exact: as text among the dimensions, because totals are no exact numbers. Dollars where no currency is told.
+    pub fn cost(&self, group: &Group, amount: Option<Decimal>, currency: Option<&str>) -> Normalized {
+        let Some(amount) = amount else { return Normalized::rejected("bad_amount", "the amount is no number") };
+        let mut metric = self.metric(group, "cost", &currency.unwrap_or("USD").to_ascii_uppercase());
         metric.dimensions.insert("amount".to_owned(), amount.normalize().to_string());
         Normalized::Metric(Box::new(metric))
     }
 
     fn metric(&self, group: &Group, name: &str, unit: &str) -> ProviderMetric {
-        let seconds = self.end.0.saturating_sub(self.start.0) / 1_000_000;
+        let seconds = self.end.0.saturating_sub(self.start.0) / SECOND_US;
         let (start, length) = (self.start.0.to_string(), seconds.to_string());
         let mut id = vec!["usage_report", self.platform, self.at.source, self.report, name, &start, &length];
         id.extend([group.model.as_deref().unwrap_or_default(), self.account.unwrap_or_default()]);

@@ -107,11 +107,6 @@ def feed(address, pieces):
         pass
 
 
-def rss(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        return next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmHWM"))
-
-
 with folder() as work:
     polymeter("import", "bedrock", prepare(work), "--data", work / "data")
     with Polymeter(work / "data", work) as server:
@@ -127,7 +122,7 @@ with folder() as work:
         threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
         [thread.start() for thread in threads]
         [thread.join() for thread in threads]
-        note = f"seed {SEED}, {SECONDS:.0f} s, {counts['http']} requests, {counts['pg']} conversations, {rss(server.process.pid)} MiB at most"
+        note = f"seed {SEED}, {SECONDS:.0f} s, {counts['http']} requests, {counts['pg']} conversations, {server.memory('VmHWM')} MiB at most"
         log = server.log.read_text()
         check("it goes on", server.process.poll() is None, note)
         check("nothing panicked", "panicked" not in log, log[log.find("panicked") - 300:][:1500] if "panicked" in log else "")

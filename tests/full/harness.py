@@ -205,6 +205,11 @@ class Polymeter:
         (row,) = self.sql(statement, *params)
         return tuple(row.values())
 
+    def memory(self, line="VmRSS"):
+        """MiB of now, or the most it ever had (`VmHWM`)."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(rf"{line}:\s+(\d+)", status).group(1)) // 1024
+
     def stop(self):
         """SIGTERM; True if it ended by itself with exit code 0."""
         return end(self.process) and self.process.returncode == 0

@@ -4,15 +4,13 @@ should be a release build then."""
 
 import json
 import os
-import pathlib
 import random
-import subprocess
 import threading
 import time
 import urllib.error
 import urllib.request
 
-from harness import BIN, HTTP, check, folder, until
+from harness import HTTP, Polymeter, check, folder, until
 from panels import expanded, last_hours, panels
 
 SECONDS = float(os.environ.get("POLYMETER_LOAD_S", "20"))
@@ -20,15 +18,9 @@ PEOPLE = int(os.environ.get("POLYMETER_LOAD_PEOPLE", "64"))
 RUNAWAY = "SELECT count(*) FROM calls a JOIN calls b ON a.input_tokens + b.output_tokens < 0 JOIN calls c ON a.output_tokens + c.input_tokens < 0"
 
 
-def memory(pid, key="VmHWM"):
-    status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith(key))
-
-
 def percentile(values, share):
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else float("nan")
-
 
 
 
@@ -47,29 +39,12 @@ def spans(n):
 
 
 def main():
-    with folder() as work:
-        log = work / "serve.log"
-        command = [BIN, "serve", "--demo", "--data", str(work / "data")]
-        for option in ("--http", "--pg", "--otlp-grpc", "--otlp-http"):
-            command += [option, "127.0.0.1:0"]
-        with open(log, "wb") as out:
-            process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
-        try:
-            run(process, log)
-        finally:
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    with folder() as work, Polymeter(work / "data", work, more=["--demo"]) as server:
+        run(server)
 
 
-def run(process, log):
-    import re
-    until(lambda: b"polymeter sql" in log.read_bytes(), 120)
-    text = log.read_text()
-    http = "http://" + re.search(r"HTTP API\s+http://(\S+)", text).group(1)
-    otlp = "http://" + re.search(r"OTLP/HTTP\s+http://(\S+)", text).group(1)
+def run(server):
+    http, otlp = f"http://{server.http}", server.otlp_http
 
     def ask(path, body=None, seconds=60):
         request = urllib.request.Request(http + path, json.dumps(body).encode() if body else None, {"content-type": "application/json"} if body else {})
@@ -139,7 +114,8 @@ def run(process, log):
     for when, taken in times.items():
         print(f"# {when}: {len(taken)} panels, p50 {percentile(taken, 0.5) * 1000:.0f} ms, p95 {percentile(taken, 0.95) * 1000:.0f} ms, max {max(taken, default=0) * 1000:.0f} ms", flush=True)
     check("others are answered beside a runaway query", len(times["runaway"]) * 4 > len(times["calm"]), f"{len(times['calm'])} then {len(times['runaway'])} panels; runaway ended {refused[0]} times")
-    check("memory is bounded", memory(process.pid) < 2048, f"{memory(process.pid)} MiB at most")
+    most = server.memory("VmHWM")
+    check("memory is bounded", most < 2048, f"{most} MiB at most")
     counted = json.loads(ask("/api/v1/sql", {"sql": "SELECT count(*) AS n FROM calls WHERE service = 'load'"}))["rows"][0]["n"]
     check("every span is counted once", counted == sent[0], f"{counted} of {sent[0]}")
 

@@ -6,7 +6,6 @@ import gzip
 import json
 import logging
 import os
-import pathlib
 import re
 import time
 
@@ -30,11 +29,6 @@ class Requests(logging.Handler):
         found = re.search(r'"(GET|HEAD|POST|PUT) (\S*)', record.getMessage())
         if found:
             self.counts["list" if "list-type" in found.group(2) else found.group(1)] += 1
-
-
-def rss_mib(process):
-    text = pathlib.Path(f"/proc/{process.pid}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+)", text).group(1)) // 1024
 
 
 def seed(backend):
@@ -90,7 +84,7 @@ def main():
             took = until(lambda: meter.one(count)[0] == calls, 780, 1)
             equal(f"{calls} log objects among {OBJECTS} are read", meter.one(count), (calls,), f"{took or 0:.0f} s")
             quiet(requests)
-            first = rss_mib(meter.process)
+            first = meter.memory()
             requests.counts.clear()
             start = time.monotonic()
             time.sleep(30)
@@ -102,7 +96,7 @@ def main():
                 f"{found} in {seconds:.0f} s with a look a second: {60 * rounds / seconds:.0f} requests a minute; "
                 f"at the default of one look a minute that is 1",
             )
-            check("and its memory stays flat", rss_mib(meter.process) <= first * 1.1 + 20, f"{first} MiB, then {rss_mib(meter.process)} MiB")
+            check("and its memory stays flat", meter.memory() <= first * 1.1 + 20, f"{first} MiB, then {meter.memory()} MiB")
     server.stop()
 
 

@@ -120,7 +120,7 @@ impl Server {
     }
 
     async fn look(&self, window: Duration) -> anyhow::Result<(Live, Vec<(String, Value)>)> {
-        let from = SystemClock.now().plus(-i64::try_from(window.as_micros()).unwrap_or(i64::MAX));
+        let from = SystemClock.now().before(window);
         let live = self.get(&format!("/api/v1/queries/live?from={from}")).await?;
         // Who sees a part of the rows is not told of sources.
         let sources: Option<Sources> = self.get("/api/v1/sources").await.ok();

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Follow, Station};
 use crate::collect::{AzureMonitor, MetricNamespace, MetricsAsked, Series};
 use crate::journal::Positions;
-use crate::model::{HOUR_US, MINUTE_US, Rows, Timestamp};
+use crate::model::{HOUR_US, MINUTE_US, Rows, SECOND_US, Timestamp};
 use crate::pipeline::PipelineError;
 use crate::pipeline::ingest::{IngestError, Record};
 use crate::store::{AwsAccess, AzureAccess};
@@ -42,16 +42,14 @@ impl Clockwork {
     fn new(station: Station, reaching: Reaching, location: &str) -> Self {
         let stored = station.ingest.journal.positions_at_start().of(station.name());
         let cursor = stored.filter(|(entry, _)| *entry == CURSOR).find_map(|(_, at)| Some(Timestamp(at.parse().ok()?)));
-        let back = i64::try_from(reaching.back.as_micros()).unwrap_or(i64::MAX);
-        let cursor = cursor.unwrap_or_else(|| station.now().plus(-back).floor(MINUTE_US));
+        let cursor = cursor.unwrap_or_else(|| station.now().before(reaching.back).floor(MINUTE_US));
         station.starting(location);
         Self { station, reaching, cursor }
     }
 
     /// The next stretch of final minutes, if there is one.
     fn stretch(&self) -> Option<(Timestamp, Timestamp)> {
-        let delay = i64::try_from(self.reaching.delay.as_micros()).unwrap_or(i64::MAX);
-        let end = self.station.now().plus(-delay).floor(MINUTE_US).min(self.cursor.plus(STRETCH_US));
+        let end = self.station.now().before(self.reaching.delay).floor(MINUTE_US).min(self.cursor.plus(STRETCH_US));
         (end > self.cursor).then_some((self.cursor, end))
     }
 
@@ -116,7 +114,7 @@ impl MetricsTail {
                 self.series.retain(|series| wants(&series.name, &series.dimensions));
                 self.listed = Some(Instant::now());
             }
-            let points = service.sums(&self.series, from.0.div_euclid(1_000_000), end.0.div_euclid(1_000_000)).await?;
+            let points = service.sums(&self.series, from.0.div_euclid(SECOND_US), end.0.div_euclid(SECOND_US)).await?;
             let record = |points: crate::collect::Points| {
                 let dimensions: serde_json::Map<String, serde_json::Value> =
                     points.series.dimensions.into_iter().map(|(name, value)| (name, value.into())).collect();

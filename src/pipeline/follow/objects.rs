@@ -202,7 +202,7 @@ impl ObjectsTail {
     /// The objects that may be new. The second value is true if the location is one object by itself.
     async fn list(&self, objects: &Objects, reach: Reach) -> Result<(Vec<ObjectEntry>, bool), ObjectsError> {
         let now = self.station.now();
-        let back = |by: Duration| now.plus(-i64::try_from(by.as_micros()).unwrap_or(i64::MAX));
+        let back = |by| now.before(by);
         let (since, loose) = match (&self.layout, reach) {
             // It is known to be no single object.
             (Some(_), Reach::Full) => return Ok((objects.after(objects.prefix(), None).await?, false)),
@@ -231,7 +231,7 @@ impl ObjectsTail {
             let (folder, _) = entry.path.as_ref().rsplit_once('/')?;
             ObjectPath::parse(folder).ok()
         });
-        let near = self.station.now().plus(-i64::try_from(self.sweeps.near.as_micros()).unwrap_or(i64::MAX));
+        let near = self.station.now().before(self.sweeps.near);
         let dated = self.layout.iter().flat_map(|layout| &layout.dated);
         let listed: Vec<ObjectPath> = dated.map(|dated| dated.hour(near)).collect();
         let old = |folder: &ObjectPath| listed.iter().any(|from| folder < from && same_root(folder, from));

@@ -68,15 +68,14 @@ impl UsageReportsTail {
                 }
             }
         }
-        let back = micros(asked.back);
-        let cursor = cursor.unwrap_or_else(|| station.now().plus(-back).floor(HOUR_US));
+        let cursor = cursor.unwrap_or_else(|| station.now().before(asked.back).floor(HOUR_US));
         station.starting(asked.endpoint.as_deref().unwrap_or_else(|| asked.service.endpoint()));
         Self { station, asked, poll_every, api: None, buckets, cursor, noted: cursor }
     }
 
     async fn look(&mut self, api: &mut UsageApi) -> Result<(), IngestError> {
         let now = self.station.now();
-        let again = now.plus(-micros(self.asked.window)).floor(HOUR_US);
+        let again = now.before(self.asked.window).floor(HOUR_US);
         let from = self.cursor.min(again);
         for (name, path, group_by) in self.asked.reports {
             let daily = *name == "costs";
@@ -88,7 +87,7 @@ impl UsageReportsTail {
             let found = api.buckets(ReportAsked { path, group_by, daily, from, to }).await?;
             self.take(name, found).await?;
         }
-        let complete = now.plus(-micros(self.asked.delay));
+        let complete = now.before(self.asked.delay);
         self.cursor = self.cursor.max(complete);
         self.forget(again.plus(-DAY_US), complete).await?;
         self.station.board.complete(self.station.name(), complete);
@@ -135,10 +134,6 @@ impl UsageReportsTail {
         gone.iter().for_each(|key| drop(self.buckets.remove(key)));
         Ok(())
     }
-}
-
-fn micros(length: Duration) -> i64 {
-    i64::try_from(length.as_micros()).unwrap_or(i64::MAX)
 }
 
 #[async_trait::async_trait]

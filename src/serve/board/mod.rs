@@ -6,14 +6,14 @@ use std::sync::LazyLock;
 
 use axum::extract::Path;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use sha2::{Digest, Sha256};
 
 use super::ApiError;
+use super::etag::{etag, known};
 
 /// Nothing but our own files and the API of this address; no inline script or style.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -68,12 +68,6 @@ static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
     files.into_iter().map(|(name, content)| File { name, content, etag: etag(content) }).collect()
 });
 
-/// Changes with the content.
-fn etag(content: &[u8]) -> String {
-    let first = Sha256::digest(content).iter().take(8).fold(0_u64, |bits, byte| (bits << 8) | u64::from(*byte));
-    format!("\"{first:016x}\"")
-}
-
 /// `GET /`.
 pub async fn page(headers: HeaderMap) -> Response {
     serve("index.html", &headers)
@@ -105,15 +99,6 @@ fn serve(name: &str, headers: &HeaderMap) -> Response {
     (told, file.content).into_response()
 }
 
-/// Whether the client has this content already. A cache may have made the tag weak.
-fn known(headers: &HeaderMap, etag: &str) -> bool {
-    let given = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    given
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
-}
-
 fn media_type(name: &str) -> &'static str {
     match name.rsplit_once('.') {
         Some((_, "html")) => "text/html; charset=utf-8",
@@ -121,18 +106,5 @@ fn media_type(name: &str) -> &'static str {
         Some((_, "css")) => "text/css; charset=utf-8",
         Some((_, "svg")) => "image/svg+xml",
         _ => "application/octet-stream",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tags_are_of_the_content() {
-        assert_eq!(etag(b""), "\"e3b0c44298fc1c14\"");
-        let asked = |tag: &'static str| HeaderMap::from_iter([(IF_NONE_MATCH, tag.parse().unwrap())]);
-        assert!(known(&asked("\"a\", W/\"b\""), "\"b\""));
-        assert!(!known(&asked("\"a\""), "\"b\"") && !known(&HeaderMap::new(), "\"b\""));
     }
 }

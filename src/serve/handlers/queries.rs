@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::sql::{answer, format_of, tagged};
+use super::sql::{Form, answer, format_of, tagged};
 use crate::query::Page;
 use crate::serve::guest::Guest;
 use crate::serve::{ApiError, ApiState};
@@ -39,7 +39,7 @@ pub async fn run(
         error.hint(format!("did you mean '{}'? GET /api/v1/queries lists all", nearest.map_or("", |query| &query.name)))
     })?;
     let (sql, params) = query.bind(&given)?;
-    Ok(tagged(answer(&state, &guest, &sql, params, (format, page)).await?, &headers))
+    Ok(tagged(answer(&state, &guest, &sql, params, Form { format, page }).await?, &headers))
 }
 
 /// Which rows of the answer are wanted.

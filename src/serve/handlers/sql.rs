@@ -3,20 +3,27 @@
 use std::collections::HashMap;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::query::{Asker, Page, Params, Scalar};
+use crate::serve::etag::{etag, known};
 use crate::serve::guest::Guest;
-use crate::serve::{ApiError, ApiState, Format, encode, stream};
+use crate::serve::{ApiError, ApiState, Format, Writer, stream};
+
+/// Until when the sources are complete, as JSON.
+const COMPLETE_TO: HeaderName = HeaderName::from_static("x-polymeter-complete-to");
+
+/// Whether rows are missing.
+const TRUNCATED: HeaderName = HeaderName::from_static("x-polymeter-truncated");
 
 /// Larger answers go out as they come.
 const HELD_BYTES: usize = 8 << 20;
@@ -51,7 +58,7 @@ pub async fn post_sql(
     })?;
     let format = format_of(request.format.as_deref(), &headers)?;
     guest.asks(&request.sql);
-    answer(&state, &guest, &request.sql, params(request.params)?, (format, Page::default())).await
+    answer(&state, &guest, &request.sql, params(request.params)?, format.into()).await
 }
 
 /// Answers the statement of `q`.
@@ -68,7 +75,7 @@ pub async fn get_sql(
     })?;
     let format = format_of(query.format.as_deref(), &headers)?;
     guest.asks(&sql);
-    answer(&state, &guest, &sql, Params::None, (format, Page::default())).await
+    answer(&state, &guest, &sql, Params::None, format.into()).await
 }
 
 /// `format` before `Accept`; JSON if neither says anything.
@@ -79,7 +86,7 @@ pub fn format_of(name: Option<&str>, headers: &HeaderMap) -> Result<Format, ApiE
                 .hint("json, ndjson, csv, arrow or parquet")
         });
     }
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     Ok(accept.and_then(Format::from_accept).unwrap_or_default())
 }
 
@@ -117,98 +124,103 @@ fn scalar(value: Value) -> Result<Scalar, ApiError> {
     })
 }
 
+/// The form of an answer, and which of its rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    /// How it is written.
+    pub format: Format,
+    /// Which rows.
+    pub page: Page,
+}
+
+impl From<Format> for Form {
+    fn from(format: Format) -> Self {
+        Self { format, page: Page::default() }
+    }
+}
+
 /// Runs a statement and encodes its answer.
 pub async fn answer(
     state: &ApiState,
     guest: &Guest,
     sql: &str,
     params: Params,
-    (format, page): (Format, Page),
+    Form { format, page }: Form,
 ) -> Result<Response, ApiError> {
     let view = state.view.load_full();
     let asker = Asker { exports: format != Format::Json, page, ..guest.asker() };
     let mut answer = state.engine.run_as(&view, &asker, sql, params).await?;
-    let schema = answer.schema();
-    let complete_to = state.board.complete_to();
+    let complete_to = json!(state.board.complete_to());
+    let headers = [(CONTENT_TYPE, format.media_type().to_owned()), (COMPLETE_TO, complete_to.to_string())];
+    let mut meta = Map::from_iter([("complete_to".to_owned(), complete_to)]);
     let (mut batches, mut bytes) = (Vec::new(), 0_usize);
     while let Some(batch) = answer.next().await? {
         bytes = bytes.saturating_add(batch.get_array_memory_size());
         batches.push(batch);
         if bytes > HELD_BYTES {
-            let meta = Map::from_iter([("complete_to".to_owned(), json!(complete_to))]);
-            let body = stream::body(answer, batches, format, meta, guest.streams()).map_err(not_encodable)?;
-            let headers = [
-                (header::CONTENT_TYPE, format.media_type().to_owned()),
-                (header::HeaderName::from_static("x-polymeter-complete-to"), json!(complete_to).to_string()),
-            ];
+            let body = stream::body(answer, batches, format, meta, guest.takes_line()).map_err(not_encodable)?;
             return Ok((headers, body).into_response());
         }
     }
     guest.got(batches.iter().map(RecordBatch::num_rows).sum());
-    // Of what was found, not of how long it took.
-    let mut mark = Sha256::new();
-    let body = match format {
-        Format::Json => {
-            let mut meta = Map::new();
-            meta.insert("elapsed_ms".to_owned(), json!(answer.elapsed().as_millis()));
-            meta.insert("complete_to".to_owned(), json!(complete_to));
-            meta.insert("truncated".to_owned(), json!(answer.truncated()));
-            if let (Some(most), true) = (page.most, answer.truncated()) {
-                meta.insert("next_offset".to_owned(), json!(page.skip.saturating_add(most)));
-            }
-            let rows = encode::json_rows(&batches).map_err(not_encodable)?;
-            rows.iter().for_each(|row| mark.update(row.get()));
-            serde_json::to_vec(&JsonAnswer { columns: encode::columns(&schema), rows, meta: Value::Object(meta) })
-                .unwrap_or_default()
-        }
-        Format::Ndjson => encode::ndjson(&batches).map_err(not_encodable)?,
-        Format::Csv => encode::csv(&schema, &batches).map_err(not_encodable)?,
-        Format::Arrow => encode::arrow_stream(&schema, &batches).map_err(not_encodable)?,
-        Format::Parquet => encode::parquet(&schema, &batches).map_err(not_encodable)?,
-    };
-    if format != Format::Json {
-        mark.update(&body);
+    meta.insert("elapsed_ms".to_owned(), json!(answer.elapsed().as_millis()));
+    meta.insert("truncated".to_owned(), json!(answer.truncated()));
+    if let (Some(most), true) = (page.most, answer.truncated()) {
+        meta.insert("next_offset".to_owned(), json!(page.skip.saturating_add(most)));
     }
-    let mark = mark.finalize().iter().take(12).fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-    let truncated = if answer.truncated() { "true" } else { "false" };
-    let headers = [
-        (header::CONTENT_TYPE, format.media_type().to_owned()),
-        (header::HeaderName::from_static("x-polymeter-truncated"), truncated.to_owned()),
-        (header::HeaderName::from_static("x-polymeter-complete-to"), json!(complete_to).to_string()),
-    ];
-    let mut response = (headers, body).into_response();
-    response.extensions_mut().insert(Mark(format!("W/\"{mark}\"")));
+    let truncated = [(TRUNCATED, answer.truncated().to_string())];
+    let Whole { body, found } = Whole::of(&batches, answer.schema(), format, &meta).map_err(not_encodable)?;
+    let mut response = (headers, truncated, body).into_response();
+    response.extensions_mut().insert(found);
     Ok(response)
+}
+
+/// An answer that is held as a whole.
+struct Whole {
+    body: Vec<u8>,
+    found: Found,
 }
 
 /// Names what an answer found.
 #[derive(Clone)]
-struct Mark(String);
+struct Found(String);
+
+impl Whole {
+    fn of(
+        batches: &[RecordBatch],
+        schema: SchemaRef,
+        format: Format,
+        meta: &Map<String, Value>,
+    ) -> Result<Self, ArrowError> {
+        let mut writer = Writer::new(format, schema)?;
+        let mut body = writer.head();
+        for batch in batches {
+            body.append(&mut writer.write(batch)?);
+        }
+        let rows = body.len();
+        body.append(&mut writer.finish(meta)?);
+        // Of what was found, not of how long it took.
+        let found = if format == Format::Json { body.get(..rows).unwrap_or_default() } else { &body };
+        let found = Found(format!("W/{}", etag(found)));
+        Ok(Self { body, found })
+    }
+}
 
 /// The answer with its ETag; nothing but that where the client has it already.
 pub fn tagged(mut response: Response, headers: &HeaderMap) -> Response {
-    let Some(Mark(mark)) = response.extensions().get::<Mark>().cloned() else { return response };
-    let Ok(value) = HeaderValue::from_str(&mark) else { return response };
-    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|known| known.to_str().ok());
-    if known.flat_map(|known| known.split(',')).any(|known| known.trim() == mark || known.trim() == "*") {
+    let Some(Found(tag)) = response.extensions().get::<Found>().cloned() else { return response };
+    let Ok(value) = HeaderValue::from_str(&tag) else { return response };
+    if known(headers, &tag) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         *response.body_mut() = Body::empty();
-        response.headers_mut().remove(header::CONTENT_LENGTH);
+        response.headers_mut().remove(CONTENT_LENGTH);
     }
-    response.headers_mut().insert(header::ETAG, value);
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    response.headers_mut().insert(ETAG, value);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     response
-}
-
-/// The JSON form of an answer.
-#[derive(Serialize)]
-struct JsonAnswer {
-    columns: Vec<Value>,
-    rows: Vec<Box<RawValue>>,
-    meta: Value,
 }
 
 fn not_encodable(error: ArrowError) -> ApiError {
     let message = format!("the answer can't be written in this format: {error}");
-    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "not_encodable", message)
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, stream::NOT_ENCODABLE, message)
 }

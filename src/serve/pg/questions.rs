@@ -3,7 +3,6 @@
 use std::cmp::max;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_trait::async_trait;
 use futures::{Sink, SinkExt, Stream, StreamExt, stream};
@@ -28,7 +27,7 @@ use super::failure::{code_of, failure, of_query};
 use super::params;
 use super::rows::{Writer, type_of};
 use super::session::Session;
-use crate::access::{Asked, Audit};
+use crate::access::Line;
 use crate::query::{Answer, Asker, Described, Kind, Params, Statement};
 
 /// Parameters of a statement at most.
@@ -129,7 +128,7 @@ impl Session {
 
     async fn ask(&self, statement: &Statement, params: Params, format: &Format) -> PgWireResult<Response> {
         let asker = self.known()?;
-        let mut record = Record::new(self.asked(&statement.text), self.server.state.access.audit.clone());
+        let mut line = Line::begin(self.asked(&statement.text), self.server.state.access.audit.clone());
         let cancelled = self.begin();
         let view = self.server.state.view.load_full();
         let running = self.server.state.engine.run_statement(&view, &asker, statement, params);
@@ -142,10 +141,10 @@ impl Session {
         match answer {
             Ok((writer, answer)) => {
                 let fields = Arc::clone(&writer.fields);
-                Ok(Response::Query(QueryResponse::new(fields, rows(answer.streamed(), writer, cancelled, record))))
+                Ok(Response::Query(QueryResponse::new(fields, rows(answer.streamed(), writer, cancelled, line))))
             }
             Err(error) => {
-                record.failed(&error);
+                line.ended(&code_of(&error));
                 Err(error)
             }
         }
@@ -186,41 +185,15 @@ fn shown(name: &str, format: &Format) -> FieldInfo {
     FieldInfo::new(name.to_owned(), None, None, Type::TEXT, format)
 }
 
-/// A line of the audit log, written when the statement has ended, however it does.
-struct Record {
-    asked: Asked,
-    audit: Audit,
-    started: Instant,
-}
-
-impl Record {
-    fn new(asked: Asked, audit: Audit) -> Self {
-        // Until the end is reached it is one that the client did not wait for.
-        let asked = Asked { outcome: "abandoned".to_owned(), ..asked };
-        Self { asked, audit, started: Instant::now() }
-    }
-
-    fn failed(&mut self, error: &PgWireError) {
-        self.asked.outcome = code_of(error);
-    }
-}
-
-impl Drop for Record {
-    fn drop(&mut self) {
-        self.asked.ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.audit.write(self.asked.clone());
-    }
-}
-
 /// The rows of an answer. That rows are missing is an error: on this wire nothing else would tell.
 fn rows(
     answer: Answer,
     writer: Writer,
     cancelled: CancellationToken,
-    record: Record,
+    line: Line,
 ) -> impl Stream<Item = PgWireResult<DataRow>> + Send + 'static {
-    let batches = stream::unfold(Some((answer, writer, cancelled, record)), |state| async move {
-        let (mut answer, writer, cancelled, mut record) = state?;
+    let batches = stream::unfold(Some((answer, writer, cancelled, line)), |state| async move {
+        let (mut answer, writer, cancelled, mut line) = state?;
         let next = tokio::select! {
             biased;
             () = cancelled.cancelled() => Err(PgWireError::QueryCanceled),
@@ -234,19 +207,19 @@ fn rows(
                 "add LIMIT, group, or narrow the time range",
             )),
             Ok(None) => {
-                "ok".clone_into(&mut record.asked.outcome);
+                line.ended("ok");
                 return None;
             }
             Err(error) => Err(error),
         };
         match written {
             Ok(rows) => {
-                record.asked.rows += u64::try_from(rows.len()).unwrap_or(0);
+                line.more(rows.len());
                 let rows: Vec<PgWireResult<DataRow>> = rows.into_iter().map(Ok).collect();
-                Some((rows, Some((answer, writer, cancelled, record))))
+                Some((rows, Some((answer, writer, cancelled, line))))
             }
             Err(error) => {
-                record.failed(&error);
+                line.ended(&code_of(&error));
                 Some((vec![Err(error)], None))
             }
         }

@@ -81,11 +81,7 @@ impl Session {
         asked.from = self.peer.to_string();
         asked.request.clone_from(&self.id);
         self.with(|state| match &state.caller {
-            Some(caller) => {
-                asked.who = Arc::clone(&caller.name);
-                asked.role = caller.role.name();
-                asked.scope = caller.scope.as_ref().map(ToString::to_string);
-            }
+            Some(caller) => asked.by(caller),
             None => asked.who = Arc::from(state.user.as_str()),
         });
         asked

@@ -4,9 +4,9 @@ use rust_decimal::Decimal;
 
 use super::config::ReportConfig;
 use super::record::{Outcome, Record};
-use crate::model::{Normalized, RecordRef, Reject, Timestamp, platform};
+use crate::model::{Normalized, RecordRef, Timestamp, platform};
 use crate::sources::LogFormat;
-use crate::sources::usage_report::{Bucket, Group, decimal};
+use crate::sources::usage_report::{Bucket, Group, decimal, parse};
 
 /// Buckets of the reports as a [`LogFormat`].
 #[derive(Clone, Debug, Default)]
@@ -22,10 +22,6 @@ impl AnthropicUsage {
     }
 }
 
-fn reject(reason: &'static str, detail: &str) -> Normalized {
-    Normalized::Rejected(Reject { reason, detail: detail.to_owned() })
-}
-
 impl LogFormat for AnthropicUsage {
     fn name(&self) -> &'static str {
         "anthropic-usage"
@@ -36,29 +32,17 @@ impl LogFormat for AnthropicUsage {
     }
 
     fn normalize(&self, record: &[u8], at: &RecordRef<'_>, out: &mut Vec<Normalized>) {
-        let record: Record<'_> = match serde_json::from_slice(record) {
+        let record: Record<'_> = match parse(record) {
             Ok(record) => record,
-            Err(error) => {
-                return out
-                    .push(reject("not_a_bucket", &format!("no bucket of a report: {:?} error", error.classify())));
-            }
+            Err(rejected) => return out.push(rejected),
         };
         let times = (Timestamp::parse(&record.bucket.starting_at), Timestamp::parse(&record.bucket.ending_at));
         let (Some(start), Some(end)) = times else {
-            return out.push(reject("bad_time", "the bucket has no readable start and end"));
+            return out.push(Normalized::rejected("bad_time", "the bucket has no readable start and end"));
         };
         let account = self.config.account.as_deref();
         let bucket = Bucket { platform: platform::ANTHROPIC, report: &record.report, account, start, end, at };
-        if let Err(reject) = bucket.check() {
-            return out.push(Normalized::Rejected(reject));
-        }
-        let before = out.len();
-        for outcome in &record.bucket.results {
-            result(&bucket, outcome, out);
-        }
-        if out.len() == before {
-            out.push(Normalized::Skipped("empty_bucket"));
-        }
+        bucket.tell(&record.bucket.results, result, out);
     }
 }
 
@@ -72,22 +56,17 @@ fn result(bucket: &Bucket<'_>, outcome: &Outcome<'_>, out: &mut Vec<Normalized>)
         group.dimensions.extend(value.iter().map(|value| (key.to_owned(), value.clone())));
     }
     let written = outcome.cache_creation.as_ref();
-    for (name, count) in [
+    let counts = [
         ("uncached_input_tokens", outcome.uncached_input_tokens),
         ("cache_read_input_tokens", outcome.cache_read_input_tokens),
         ("ephemeral_5m_input_tokens", written.and_then(|written| written.ephemeral_5m_input_tokens)),
         ("ephemeral_1h_input_tokens", written.and_then(|written| written.ephemeral_1h_input_tokens)),
         ("output_tokens", outcome.output_tokens),
-    ] {
-        #[expect(clippy::cast_precision_loss, reason = "totals from 10^15 on are refused")]
-        out.extend(count.map(|count| bucket.count(&group, name, count as f64)));
-    }
+    ];
+    out.extend(bucket.counts(&group, &counts));
     if let Some(amount) = outcome.amount.filter(|amount| amount.get() != "null") {
-        let currency = outcome.currency.as_deref().unwrap_or("USD").to_ascii_uppercase();
-        out.push(match decimal(amount).and_then(|cents| cents.checked_div(Decimal::ONE_HUNDRED)) {
-            Some(amount) => bucket.amount(&group, "cost", amount, &currency),
-            None => reject("bad_amount", "the amount is no number"),
-        });
+        let dollars = decimal(amount).and_then(|cents| cents.checked_div(Decimal::ONE_HUNDRED));
+        out.push(bucket.cost(&group, dollars, outcome.currency.as_deref()));
     }
 }
 

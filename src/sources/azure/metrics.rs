@@ -3,7 +3,7 @@
 
 use super::naming;
 use super::record::{Fields, nested, text};
-use super::row::{Row, reject};
+use super::row::Row;
 use crate::model::{Normalized, ProviderMetric, RecordRef, Tags, Timestamp, fingerprint};
 
 /// A metric record of a diagnostic setting or of the table `AzureMetrics`.
@@ -124,7 +124,7 @@ pub fn set_dimension(metric: &mut ProviderMetric, key: &str, value: String) {
 
 /// The metric with platform, time and id, or its rejection.
 pub fn finish(mut metric: ProviderMetric, time: Option<Timestamp>) -> Normalized {
-    let Some(time) = time else { return reject("bad_time", "the metric has no readable time") };
+    let Some(time) = time else { return Normalized::rejected("bad_time", "the metric has no readable time") };
     metric.ts = time;
     let of_models = metric.resource.as_deref().is_some_and(|id| id.contains("/providers/microsoft.cognitiveservices/"));
     if of_models {

@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use super::config::AzureConfig;
 use super::record::{Fields, array, nested};
-use super::row::{Row, reject};
+use super::row::Row;
 use super::{gateway, llm_log, metrics, request_response, shipper, usage};
 use crate::model::{Normalized, RecordRef, Reject};
 
@@ -54,7 +54,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn value(&mut self, value: &RawValue, depth: u8) {
         if depth > MAX_DEPTH {
-            self.out.push(reject("too_deep", "envelopes are nested too deeply"));
+            self.out.push(Normalized::rejected("too_deep", "envelopes are nested too deeply"));
             return;
         }
         if let Some(elements) = array(value) {
@@ -63,7 +63,7 @@ impl Walk<'_> {
         }
         let Some(fields) = Fields::parse(value.get()) else {
             self.index += 1;
-            self.out.push(reject("not_a_record", "neither an object nor an array"));
+            self.out.push(Normalized::rejected("not_a_record", "neither an object nor an array"));
             return;
         };
         if !fields.has("category") {
@@ -98,7 +98,7 @@ impl Walk<'_> {
         let row = Row { top, properties: &properties, at: self.at, index: self.index, config: self.config };
         let kind = Kind::of(&row);
         if unreadable && kind.needs_properties() {
-            return reject("bad_properties", "the properties are no JSON object");
+            return Normalized::rejected("bad_properties", "the properties are no JSON object");
         }
         match kind {
             Kind::RequestResponse => request_response::normalize(&row),

@@ -8,7 +8,7 @@ use super::config::AzureConfig;
 use super::naming;
 use super::record::{BadCount, Fields, status, ticks};
 use crate::model::{
-    Normalized, Observation, RecordId, RecordRef, Reject, Timestamp, Usage, UsageStatus, Witness, fingerprint, judge,
+    Normalized, Observation, RecordId, RecordRef, Timestamp, Usage, UsageStatus, Witness, fingerprint, judge,
 };
 
 /// A row and where it lies.
@@ -179,11 +179,8 @@ pub fn mark_cache_apart(observation: &mut Observation, cache_apart: bool) {
 pub fn finish(observation: Result<Observation, BadCount>) -> Normalized {
     match observation {
         Ok(observation) => judge(observation),
-        Err(BadCount) => reject("bad_count", "a token count is negative, fractional, ambiguous or no number"),
+        Err(BadCount) => {
+            Normalized::rejected("bad_count", "a token count is negative, fractional, ambiguous or no number")
+        }
     }
-}
-
-/// A rejection.
-pub fn reject(reason: &'static str, detail: &str) -> Normalized {
-    Normalized::Rejected(Reject { reason, detail: detail.to_owned() })
 }

@@ -6,8 +6,8 @@ use super::body::OutputBody;
 use super::config::BedrockConfig;
 use super::record::{Event, PERMISSION_LINE, Record};
 use crate::model::{
-    Normalized, Observation, Outcome, RecordId, RecordRef, Reject, SECOND_US, Tags, Timestamp, Usage, UsageStatus,
-    Witness, fingerprint, judge, platform,
+    Normalized, Observation, Outcome, RecordId, RecordRef, SECOND_US, Tags, Timestamp, Usage, UsageStatus, Witness,
+    fingerprint, judge, platform,
 };
 use crate::sources::lenient::{BadCount, Lenient, Raw, repair};
 
@@ -36,14 +36,10 @@ pub fn normalize(config: &BedrockConfig, bytes: &[u8], at: &RecordRef<'_>, out: 
     any_value(bytes, Place { config, at, ordinal: 0, event_time: None, wrappers: 0 }, out);
 }
 
-fn reject(reason: &'static str, detail: impl Into<String>) -> Normalized {
-    Normalized::Rejected(Reject { reason, detail: detail.into() })
-}
-
 fn any_value(bytes: &[u8], place: Place<'_>, out: &mut Vec<Normalized>) {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes).trim_ascii();
     if place.wrappers > MAX_WRAPPERS {
-        out.push(reject("not_a_record", "wrapped too often"));
+        out.push(Normalized::rejected("not_a_record", "wrapped too often"));
         return;
     }
     if bytes.starts_with(PERMISSION_LINE.as_bytes()) {
@@ -63,7 +59,9 @@ fn any_value(bytes: &[u8], place: Place<'_>, out: &mut Vec<Normalized>) {
         }),
         Some(_) => match exported(bytes) {
             Some((time, text)) => any_value(text, Place { event_time: Some(time), ..inside(place, out) }, out),
-            None => out.push(reject("not_json", format!("no JSON object or array in {} bytes", bytes.len()))),
+            None => {
+                out.push(Normalized::rejected("not_json", format!("no JSON object or array in {} bytes", bytes.len())))
+            }
         },
     }
 }
@@ -89,7 +87,7 @@ fn with_repair(
         // The error's own text may quote the record.
         let what = if error.is_eof() { "ends early" } else { "is malformed" };
         let detail = format!("JSON {what} at line {} column {}", error.line(), error.column());
-        out.push(reject("not_json", detail));
+        out.push(Normalized::rejected("not_json", detail));
     }
 }
 
@@ -124,7 +122,7 @@ fn one_object(record: &Record<'_>, place: Place<'_>, out: &mut Vec<Normalized>) 
     } else if record.notification.text().is_some_and(|name| name.starts_with("s3:")) {
         out.push(Normalized::Skipped("notification"));
     } else {
-        out.push(reject(
+        out.push(Normalized::rejected(
             "not_a_record",
             "fewer than two of schema type, request id, operation, model and token counts",
         ));
@@ -135,7 +133,7 @@ fn event(message: Raw<'_>, time: Option<Timestamp>, place: Place<'_>, out: &mut 
     let place = Place { event_time: time.or(place.event_time), ..inside(place, out) };
     match message.json() {
         Some(json) if json.starts_with(['{', '"']) => any_value(json.as_bytes(), place, out),
-        _ => out.push(reject("not_a_record", "log event without text")),
+        _ => out.push(Normalized::rejected("not_a_record", "log event without text")),
     }
 }
 
@@ -149,12 +147,12 @@ fn instant(value: Raw<'_>) -> Option<Timestamp> {
 
 fn observation(record: &Record<'_>, place: Place<'_>) -> Normalized {
     let Ok(counts) = Counts::read(record) else {
-        return reject("bad_count", "a token count is negative, fractional, beyond 63 bits or no number");
+        return Normalized::rejected("bad_count", "a token count is negative, fractional, beyond 63 bits or no number");
     };
     let stamp = record.timestamp.text();
     let written = instant(record.timestamp);
     if written.is_none() && stamp.as_deref().is_some_and(is_date) {
-        return reject("bad_time", "the call time is no date of the calendar");
+        return Normalized::rejected("bad_time", "the call time is no date of the calendar");
     }
     let body = &record.output.body;
     let operation = record.operation.text();

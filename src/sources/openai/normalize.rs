@@ -2,9 +2,9 @@
 
 use super::config::UsageConfig;
 use super::record::{Outcome, Record};
-use crate::model::{Normalized, RecordRef, Reject, SECOND_US, Timestamp, platform};
+use crate::model::{Normalized, RecordRef, SECOND_US, Timestamp, platform};
 use crate::sources::LogFormat;
-use crate::sources::usage_report::{Bucket, Group, decimal};
+use crate::sources::usage_report::{Bucket, Group, decimal, parse};
 
 /// Buckets of the reports as a [`LogFormat`].
 #[derive(Clone, Debug, Default)]
@@ -30,12 +30,9 @@ impl LogFormat for OpenAiUsage {
     }
 
     fn normalize(&self, record: &[u8], at: &RecordRef<'_>, out: &mut Vec<Normalized>) {
-        let record: Record<'_> = match serde_json::from_slice(record) {
+        let record: Record<'_> = match parse(record) {
             Ok(record) => record,
-            Err(error) => {
-                let detail = format!("no bucket of a report: {:?} error", error.classify());
-                return out.push(Normalized::Rejected(Reject { reason: "not_a_bucket", detail }));
-            }
+            Err(rejected) => return out.push(rejected),
         };
         let instant = |seconds: i64| Timestamp(seconds.saturating_mul(SECOND_US));
         let bucket = Bucket {
@@ -46,16 +43,7 @@ impl LogFormat for OpenAiUsage {
             end: instant(record.bucket.end_time),
             at,
         };
-        if let Err(reject) = bucket.check() {
-            return out.push(Normalized::Rejected(reject));
-        }
-        let before = out.len();
-        for outcome in &record.bucket.results {
-            result(&bucket, outcome, out);
-        }
-        if out.len() == before {
-            out.push(Normalized::Skipped("empty_bucket"));
-        }
+        bucket.tell(&record.bucket.results, result, out);
     }
 }
 
@@ -67,28 +55,19 @@ fn result(bucket: &Bucket<'_>, outcome: &Outcome<'_>, out: &mut Vec<Normalized>)
     if bucket.report == "embeddings" {
         group.dimensions.insert("operation".to_owned(), "embeddings".to_owned());
     }
-    for (name, count) in [
+    let counts = [
         ("num_model_requests", outcome.num_model_requests),
         ("input_tokens", outcome.input_tokens),
         ("input_cached_tokens", outcome.input_cached_tokens),
         ("output_tokens", outcome.output_tokens),
         ("input_audio_tokens", outcome.input_audio_tokens),
         ("output_audio_tokens", outcome.output_audio_tokens),
-    ] {
-        #[expect(clippy::cast_precision_loss, reason = "totals from 10^15 on are refused")]
-        out.extend(count.map(|count| bucket.count(&group, name, count as f64)));
-    }
+    ];
+    out.extend(bucket.counts(&group, &counts));
     if let Some(amount) = &outcome.amount
         && let Some(value) = amount.value.filter(|value| value.get() != "null")
     {
-        let currency = amount.currency.as_deref().unwrap_or("usd").to_ascii_uppercase();
-        out.push(decimal(value).map_or_else(
-            || {
-                let detail = "the amount is no number".to_owned();
-                Normalized::Rejected(Reject { reason: "bad_amount", detail })
-            },
-            |value| bucket.amount(&group, "cost", value, &currency),
-        ));
+        out.push(bucket.cost(&group, decimal(value), amount.currency.as_deref()));
     }
 }
 

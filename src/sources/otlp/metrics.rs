@@ -5,7 +5,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, NumberDataPoint, metric::Data, number_data_point};
 
-use crate::model::{Normalized, ProviderMetric, RecordId, RecordRef, Reject, Tags, Timestamp, fingerprint};
+use crate::model::{Normalized, ProviderMetric, RecordId, RecordRef, Tags, Timestamp, fingerprint};
 
 use super::attribution::service_of;
 use super::config::OtlpConfig;
@@ -123,12 +123,10 @@ fn row(
     let attributes = Attributes::new(point.attributes);
     let end = Timestamp::from_unix_nanos(point.end);
     let Some(ts) = Timestamp::from_unix_nanos(point.start).or(end).filter(|ts| *ts >= Timestamp::EARLIEST) else {
-        let detail = "metric data point without a time".to_owned();
-        return Normalized::Rejected(Reject { reason: "bad_time", detail });
+        return Normalized::rejected("bad_time", "metric data point without a time");
     };
     if is_of_tokens(metric) && is_absurd(point) {
-        let detail = "token metric with a total that can't be true".to_owned();
-        return Normalized::Rejected(Reject { reason: "absurd_tokens", detail });
+        return Normalized::rejected("absurd_tokens", "token metric with a total that can't be true");
     }
     let short = |text: String| text.chars().take(256).collect::<String>();
     let mut dimensions: Tags =

@@ -55,14 +55,10 @@ pub fn normalize(config: &VertexConfig, bytes: &[u8], at: &RecordRef<'_>, out: &
     }
 }
 
-fn reject(reason: &'static str, detail: impl Into<String>) -> Normalized {
-    Normalized::Rejected(Reject { reason, detail: detail.into() })
-}
-
 impl Walk<'_> {
     fn value(&mut self, text: &str, around: &Around, wrappers: u8) {
         if wrappers > MAX_WRAPPERS {
-            return self.out.push(reject("not_a_record", "wrapped too often"));
+            return self.out.push(Normalized::rejected("not_a_record", "wrapped too often"));
         }
         if text.is_empty() {
             return self.out.push(Normalized::Skipped("empty"));
@@ -75,7 +71,9 @@ impl Walk<'_> {
             };
         }
         if !text.starts_with('{') {
-            return self.out.push(reject("not_json", format!("no JSON object or array in {} bytes", text.len())));
+            return self
+                .out
+                .push(Normalized::rejected("not_json", format!("no JSON object or array in {} bytes", text.len())));
         }
         match serde_json::from_str::<Lenient<Record<'_>>>(text) {
             Ok(record) => self.object(&record.0, around, wrappers),
@@ -87,7 +85,7 @@ impl Walk<'_> {
     fn malformed(&mut self, error: &serde_json::Error) {
         let what = if error.is_eof() { "ends early" } else { "is malformed" };
         let detail = format!("JSON {what} at line {} column {}", error.line(), error.column());
-        self.out.push(reject("not_json", detail));
+        self.out.push(Normalized::rejected("not_json", detail));
     }
 
     fn object(&mut self, record: &Record<'_>, around: &Around, wrappers: u8) {
@@ -116,7 +114,8 @@ impl Walk<'_> {
         } else if record.log_name.text().is_some() {
             self.out.push(Normalized::Skipped("other_entry"));
         } else {
-            self.out.push(reject("not_a_record", "neither a row with a model nor an entry of Cloud Logging"));
+            self.out
+                .push(Normalized::rejected("not_a_record", "neither a row with a model nor an entry of Cloud Logging"));
         }
     }
 }
@@ -140,12 +139,12 @@ fn part_of(name: Option<&str>, word: &str) -> Option<String> {
 fn row(record: &Record<'_>, around: &Around, config: &VertexConfig, at: &RecordRef<'_>, ordinal: usize) -> Normalized {
     let answer = record.answer();
     if answer.bad {
-        return reject("bad_count", "a token count is negative, fractional, beyond 63 bits or no number");
+        return Normalized::rejected("bad_count", "a token count is negative, fractional, beyond 63 bits or no number");
     }
     let stamp = record.logging_time.text();
     let logged = stamp.as_deref().and_then(instant);
     if logged.is_none() && stamp.is_some() {
-        return reject("bad_time", "the logging time can't be read");
+        return Normalized::rejected("bad_time", "the logging time can't be read");
     }
     let written = logged.or(around.time);
     let latency_ms = record.metadata.latency.millis().or(record.metadata.latency_ms);

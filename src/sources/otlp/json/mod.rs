@@ -18,7 +18,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use serde_json::{Map, Value};
 
-use crate::model::{Flaws, Normalized, RecordRef, Reject};
+use crate::model::{Flaws, Normalized, RecordRef};
 
 use super::OtlpSpans;
 
@@ -111,7 +111,7 @@ pub(super) fn wants(key: &str) -> bool {
 pub(super) fn normalize(spans: &OtlpSpans, record: &[u8], at: &RecordRef<'_>, out: &mut Vec<Normalized>) {
     let first = out.len();
     if let Err(error) = dispatch(spans, record, at, out) {
-        out.push(Normalized::Rejected(Reject { reason: error.code(), detail: error.to_string() }));
+        out.push(Normalized::rejected(error.code(), error.to_string()));
     } else if out.len() == first {
         out.push(Normalized::Skipped("empty_request"));
     }
