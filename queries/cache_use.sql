@@ -16,4 +16,4 @@ SELECT
 FROM calls
 WHERE ts >= $from AND ts < $to AND $filters
 GROUP BY team, platform, model
-ORDER BY input_tokens DESC NULLS LAST
+ORDER BY input_tokens DESC NULLS LAST, team, platform, model

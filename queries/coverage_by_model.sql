@@ -21,4 +21,4 @@ FROM coverage
 WHERE hour >= $from AND hour < $to AND $filters
   AND coalesce(provider_calls, provider_input_tokens, provider_output_tokens) IS NOT NULL
 GROUP BY platform, account, region, model, all_models
-ORDER BY calls_share, tokens_share, provider_calls DESC, metered_calls DESC, account
+ORDER BY calls_share, tokens_share, provider_calls DESC, metered_calls DESC, account, concat_ws(' ', platform, region, model)

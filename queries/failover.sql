@@ -46,4 +46,4 @@ SELECT
 FROM chains
 WHERE first_outcome <> 'ok'
 GROUP BY 1, first_platform, first_region, last_platform
-ORDER BY 1, chains DESC
+ORDER BY 1, chains DESC, first_platform, first_region, rescuing_platform

@@ -30,4 +30,4 @@ SELECT
 FROM calls
 WHERE ts >= $from AND ts < $to AND $filters AND model IS NOT NULL
 GROUP BY model, platform
-ORDER BY model, calls DESC
+ORDER BY model, calls DESC, platform

@@ -61,4 +61,4 @@ SELECT
   1 - cast(failed AS DOUBLE) / nullif(known, 0) >= $target
     AND coalesce(cast(fast AS DOUBLE) / nullif(timed, 0) >= $latency_target, TRUE) AS kept
 FROM counted
-ORDER BY burn_rate DESC NULLS LAST, requests DESC
+ORDER BY burn_rate DESC NULLS LAST, requests DESC, team, feature, environment

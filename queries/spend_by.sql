@@ -55,5 +55,5 @@ SELECT
   sum(partial_calls) AS partial_calls
 FROM named
 GROUP BY name, unit
-ORDER BY cost DESC NULLS LAST, calls DESC
+ORDER BY cost DESC NULLS LAST, calls DESC, name, currency
 LIMIT 1000

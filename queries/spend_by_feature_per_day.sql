@@ -42,4 +42,4 @@ SELECT
   sum(partial_calls) AS partial_calls
 FROM named
 GROUP BY day, feature, team, unit
-ORDER BY day DESC, cost DESC NULLS LAST, calls DESC
+ORDER BY day DESC, cost DESC NULLS LAST, calls DESC, feature, team, currency

@@ -41,4 +41,4 @@ SELECT
   sum(partial_calls) AS partial_calls
 FROM named
 GROUP BY day, team, unit
-ORDER BY day DESC, cost DESC NULLS LAST, calls DESC
+ORDER BY day DESC, cost DESC NULLS LAST, calls DESC, team, currency

@@ -54,4 +54,4 @@ SELECT
   sum(partial_calls) AS partial_calls
 FROM named
 GROUP BY bucket, name, unit
-ORDER BY bucket, cost DESC NULLS LAST, calls DESC
+ORDER BY bucket, cost DESC NULLS LAST, calls DESC, name, currency

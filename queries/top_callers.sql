@@ -40,5 +40,5 @@ SELECT
   max(last_seen) AS last_seen
 FROM named
 GROUP BY principal, team, unit
-ORDER BY cost DESC NULLS LAST, calls DESC
+ORDER BY cost DESC NULLS LAST, calls DESC, principal, team, currency
 LIMIT 100

@@ -28,4 +28,4 @@ WHERE ts >= $from AND ts < $to AND $filters
   AND cost_status IN ('unpriced', 'partial')
   AND NOT (usage_status = 'missing' AND outcome IN ('throttled', 'client_error', 'server_error'))
 GROUP BY 1, 2, 3, 4, 5, 6
-ORDER BY input_tokens DESC NULLS LAST, calls DESC
+ORDER BY input_tokens DESC NULLS LAST, calls DESC, 1, 2, 3, 4, 5, 6

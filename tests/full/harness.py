@@ -138,8 +138,8 @@ def azurite(work):
 class Polymeter:
     """A serving polymeter on free loopback ports."""
 
-    def __init__(self, data, work, env=None, config=None, more=()):
-        self.data, self.env = str(data), {**os.environ, **(env or {})}
+    def __init__(self, data, work, env=None, config=None, token=None, more=()):
+        self.data, self.env, self.token = str(data), {**os.environ, **(env or {})}, token
         self.log = pathlib.Path(tempfile.mkstemp(prefix="serve-", suffix=".log", dir=work)[1])
         command = [BIN, "serve", "--data", self.data]
         for option in ("--http", "--pg", "--otlp-grpc", "--otlp-http"):
@@ -168,7 +168,8 @@ class Polymeter:
 
     def sql(self, statement, *params):
         body = json.dumps({"sql": statement, "params": list(params)}).encode()
-        request = urllib.request.Request(f"http://{self.http}/api/v1/sql", body, {"content-type": "application/json"})
+        headers = {"content-type": "application/json", **({"authorization": f"Bearer {self.token}"} if self.token else {})}
+        request = urllib.request.Request(f"http://{self.http}/api/v1/sql", body, headers)
         try:
             with HTTP.open(request, timeout=60) as answer:
                 return json.load(answer)["rows"]
