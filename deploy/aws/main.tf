@@ -1,5 +1,7 @@
 # Bedrock model invocation logging of one account and Region: bucket, notifications to a queue, and a role that may do no
-# more than polymeter needs. Apply it once for each account and Region. Not validated against AWS: read the plan.
+# more than polymeter needs. Apply it once for each account and Region. Validated with Terraform 1.11.4 and version 5.73.0 of the
+# provider (without the one argument that it lacks), and applied with them to a local stand-in of AWS (moto); every argument is in
+# 5.99.1 and 6.25.0 too. Never applied to AWS itself: read the plan.
 
 terraform {
   required_version = ">= 1.5"
