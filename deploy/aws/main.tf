@@ -1,12 +1,15 @@
 # Bedrock model invocation logging of one account and Region: bucket, notifications to a queue, and a role that may do no
-# more than polymeter needs. Apply it once for each account and Region. Not validated against AWS: read the plan.
+# more than polymeter needs. Apply it once for each account and Region. Validated with Terraform 1.11.4 and version 5.73.0 of the
+# provider (without the one argument that it lacks), and applied with them to a local stand-in of AWS (moto); every argument is in
+# 5.99.1 and 6.25.0 too. Never applied to AWS itself: read the plan.
 
 terraform {
   required_version = ">= 1.5"
   required_providers {
     aws = {
-      source  = "hashicorp/aws"
-      version = ">= 5.40"
+      source = "hashicorp/aws"
+      # Older ones always log video, and can't be told otherwise.
+      version = ">= 5.99"
     }
   }
 }
@@ -44,7 +47,7 @@ data "aws_partition" "this" {}
 
 locals {
   account = data.aws_caller_identity.this.account_id
-  region  = data.aws_region.this.name
+  region  = data.aws_region.this.id
   prefix  = "bedrock"
 }
 
@@ -104,6 +107,7 @@ resource "aws_bedrock_model_invocation_logging_configuration" "this" {
     text_data_delivery_enabled      = var.bodies
     image_data_delivery_enabled     = false
     embedding_data_delivery_enabled = false
+    video_data_delivery_enabled     = false
     s3_config {
       bucket_name = aws_s3_bucket.logs.id
       key_prefix  = local.prefix
@@ -128,6 +132,12 @@ data "aws_iam_policy_document" "s3_sends" {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
       values   = [aws_s3_bucket.logs.arn]
+    }
+    # The ARN of a bucket names no account.
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [local.account]
     }
   }
 }

@@ -1,12 +1,13 @@
 # Diagnostic settings of Azure OpenAI / AI Foundry accounts into one storage account, and the two roles that polymeter
-# needs. Not validated against Azure: read the plan.
+# needs. Version 4 of the provider wants ARM_SUBSCRIPTION_ID. Validated with Terraform 1.11.4 and azurerm 3.95.0, which also
+# checked ids as they are; every argument is in 4.55.0 too. Never planned or applied against Azure itself: read the plan.
 
 terraform {
   required_version = ">= 1.5"
   required_providers {
     azurerm = {
       source  = "hashicorp/azurerm"
-      version = ">= 3.100"
+      version = ">= 3.95"
     }
   }
 }
