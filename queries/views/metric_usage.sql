@@ -20,10 +20,12 @@ WITH points AS (
 steps AS (
   SELECT
     *,
-    lag(total) OVER (PARTITION BY series, name ORDER BY at) AS total_before,
-    lag(count) OVER (PARTITION BY series, name ORDER BY at) AS count_before,
+    lag(total) OVER (PARTITION BY series, name ORDER BY at, total) AS total_before,
+    lag(count) OVER (PARTITION BY series, name ORDER BY at, total) AS count_before,
     -- Exporters that send no start, or one that wanders, begin anew where the total falls.
-    has_start AND started >= lag(at) OVER (PARTITION BY series, name ORDER BY at) AS begins
+    -- A point within the second of its start, or of the point before, has the start of its series all the same.
+    has_start AND started >= lag(at) OVER (PARTITION BY series, name ORDER BY at, total)
+      AND started > lag(started) OVER (PARTITION BY series, name ORDER BY at, total) AS begins
   FROM points
   WHERE total IS NOT NULL AND temporality IN ('cumulative', 'delta')
 ),

@@ -214,6 +214,18 @@ fn who_sends_only_metrics_is_seen_and_never_added_to_calls() {
     server.stop();
 }
 
+/// An export at the end follows the last one within a second, and the first may come within a second of the start.
+#[test]
+fn points_of_one_second_are_in_their_order() {
+    let place = Place::new();
+    let start = now_us() / SECOND_US * SECOND_US - 100 * SECOND_US;
+    let again = start + 60 * SECOND_US;
+    let points = [(start, 400_000, 100), (start, 20_000_000, 500), (start, 20_300_000, 700), (again, 300_000, 30)];
+    let points = points.map(|(start, after_us, total)| tokens("hasty", "input", total, start, start + after_us));
+    import(&place, &[&points[..], &[tokens("hasty", "input", 40, again, again + 9 * SECOND_US)]].concat());
+    assert_eq!(only(&place, "SELECT sum(input_tokens) AS n FROM metric_usage"), json!({"n": 740}));
+}
+
 /// A point a minute of several services, more than a group of maps could hold in memory.
 #[test]
 fn the_metrics_of_days_are_summed_within_the_memory_of_a_query() {
