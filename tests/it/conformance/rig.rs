@@ -71,6 +71,8 @@ pub struct Rig {
     skew_us: i64,
     /// Locations with so few objects are listed whole.
     pub small: usize,
+    /// How long a message is hidden at once.
+    pub hidden: Duration,
     running: Option<Running>,
 }
 
@@ -97,6 +99,7 @@ impl Rig {
             dir,
             skew_us: 0,
             small: 3000,
+            hidden: Duration::from_secs(120),
             running: None,
         };
         rig.keys("OLDKEY");
@@ -135,6 +138,7 @@ impl Rig {
         source.poll_every = if self.kind == Kind::Queue { Duration::from_secs(3600) } else { POLL };
         source.sweeps.poll_every = source.poll_every;
         source.sweeps.small = self.small;
+        source.sweeps.hidden = self.hidden;
         source
     }
 
