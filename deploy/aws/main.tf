@@ -35,6 +35,12 @@ variable "bodies" {
   default     = false
 }
 
+variable "log_group" {
+  description = "Name of a log group that Bedrock writes to, if polymeter is to read it; empty for none"
+  type        = string
+  default     = ""
+}
+
 variable "keep_days" {
   description = "Days that AWS keeps the logs; polymeter needs them only until it has read them"
   type        = number
@@ -189,6 +195,25 @@ data "aws_iam_policy_document" "reads" {
     # These know no resources.
     actions   = ["cloudwatch:ListMetrics", "cloudwatch:GetMetricData"]
     resources = ["*"]
+  }
+  dynamic "statement" {
+    for_each = var.log_group == "" ? [] : [var.log_group]
+    content {
+      # StartLiveTail is asked for with `live_tail = true` only.
+      actions = ["logs:FilterLogEvents", "logs:StartLiveTail"]
+      resources = [
+        "arn:${data.aws_partition.this.partition}:logs:${local.region}:${local.account}:log-group:${statement.value}",
+        "arn:${data.aws_partition.this.partition}:logs:${local.region}:${local.account}:log-group:${statement.value}:*",
+      ]
+    }
+  }
+  dynamic "statement" {
+    for_each = var.log_group == "" ? [] : [var.log_group]
+    content {
+      # Live Tail wants the ARN of the group; this one knows no single group.
+      actions   = ["logs:DescribeLogGroups"]
+      resources = ["arn:${data.aws_partition.this.partition}:logs:${local.region}:${local.account}:log-group:*"]
+    }
   }
 }
 

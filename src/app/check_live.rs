@@ -103,11 +103,15 @@ async fn ask(source: &SourceConfig) -> anyhow::Result<String> {
                 asked.note(format!("queue {} answers", queue.name()));
             }
         }
-        Transport::LogGroup { group, .. } => {
+        Transport::LogGroup { group: name, live_tail, .. } => {
             let to_ms = now.0.div_euclid(1000);
-            let page = LogGroup::open(group, aws).await.page(to_ms - 60_000, to_ms, None).await;
-            asked.step("logs:FilterLogEvents", page);
-            asked.note(format!("log group {group} answers"));
+            let mut group = LogGroup::open(name, aws).await;
+            asked.step("logs:FilterLogEvents", group.page(to_ms - 60_000, to_ms, None).await);
+            if *live_tail && let Some(arn) = asked.step("logs:DescribeLogGroups", group.arn().await) {
+                // A session ends when it is dropped.
+                asked.step("logs:StartLiveTail", group.live_tail(&arn).await);
+            }
+            asked.note(format!("log group {name} answers"));
         }
         #[cfg(feature = "kafka")]
         Transport::Kafka(topic) => {

@@ -42,8 +42,8 @@ pub fn follower(
                 None => Box::new(tail),
             }
         }
-        Transport::LogGroup { group, back } => {
-            Box::new(LogGroupTail::new(own, group, access.aws, source.poll_every, *back))
+        Transport::LogGroup { group, back, live_tail } => {
+            Box::new(LogGroupTail::new(own, group, access.aws, source.poll_every, *back).live(*live_tail))
         }
         #[cfg(feature = "kafka")]
         Transport::Kafka(topic) => {

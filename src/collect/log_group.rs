@@ -61,6 +61,10 @@ impl LogGroup {
         &self.group
     }
 
+    pub(super) const fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// A page of the events from `from_ms` to `to_ms`, both included.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod frame;
 mod inflate;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod live_tail;
 mod log_group;
 mod metric_data;
 mod notice;
@@ -25,6 +26,7 @@ pub use frame::{Framed, Frames, MAX_RECORD_BYTES};
 pub use inflate::{Bomb, Inflate, inflate_whole};
 #[cfg(feature = "kafka")]
 pub use kafka::{KafkaConsumer, KafkaMessage, Reached};
+pub use live_tail::{LiveEvent, LiveTail, LiveUpdate};
 pub use log_group::{LogEvent, LogGroup, LogPage};
 pub use metric_data::{MetricNamespace, Points, Series};
 pub use notice::{BadNotice, Notice, notices};

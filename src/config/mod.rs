@@ -116,6 +116,8 @@ pub enum Transport {
         group: String,
         /// How far back the first look goes.
         back: Duration,
+        /// Whether calls are shown by Live Tail too.
+        live_tail: bool,
     },
     /// As messages of Kafka.
     #[cfg(feature = "kafka")]

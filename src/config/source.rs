@@ -86,6 +86,7 @@ struct Keys {
     authority: Option<String>,
     resources: Vec<String>,
     start_hours: Option<u64>,
+    live_tail: bool,
     delay_s: Option<u64>,
 }
 
@@ -137,7 +138,8 @@ fn reach_keys(kind: &str, location: &str) -> Vec<&'static str> {
     let scheme = location.split_once("://").map_or("", |(scheme, _)| scheme);
     let mut keys = EVERY.to_vec();
     match (kind, scheme) {
-        ("bedrock-metrics", _) | (_, "cloudwatch") => keys.extend(AWS),
+        ("bedrock-metrics", _) => keys.extend(AWS),
+        (_, "cloudwatch") => keys.extend(AWS.iter().chain(&["live_tail"])),
         ("azure-metrics", _) => keys.extend(AZURE),
         (usage, _) if usage.ends_with("-usage") => {}
         (_, "gs") => keys.extend(["window_hours", "full_sweep_hours", "credentials_file"]),
@@ -300,7 +302,8 @@ impl Found<'_> {
                 (Transport::UsageReports(self.usage_reports(azure.secret.clone()?)), 600)
             }
             (_, Some(group)) => {
-                (Transport::LogGroup { group: group.to_owned(), back: hours(keys.start_hours, 48) }, 15)
+                let (group, back) = (group.to_owned(), hours(keys.start_hours, 48));
+                (Transport::LogGroup { group, back, live_tail: keys.live_tail }, 15)
             }
             _ if location.starts_with(kafka::SCHEME) => {
                 let apart = kafka::OWN.iter().filter_map(|key| self.entry.get_key_value(*key));
@@ -387,7 +390,11 @@ mod tests {
             one("kind = 'bedrock'\nlocation = 's3://b/p'\nqueue_url = 'https://sqs.eu-west-1.amazonaws.com/1/q'");
         assert_eq!(queued.poll_every, Duration::from_secs(900));
         let group = one("kind = 'bedrock'\nlocation = 'cloudwatch:///aws/bedrock/logs'\nregion = 'us-east-1'");
-        assert!(matches!(&group.transport, Transport::LogGroup { group, .. } if group == "/aws/bedrock/logs"));
+        assert!(
+            matches!(&group.transport, Transport::LogGroup { group, live_tail: false, .. } if group == "/aws/bedrock/logs")
+        );
+        let live = one("kind = 'bedrock'\nlocation = 'cloudwatch:///g'\nlive_tail = true");
+        assert!(matches!(&live.transport, Transport::LogGroup { live_tail: true, .. }));
         let blob = one(
             "kind = 'azure'\nlocation = 'az://c/'\nstorage_account = 'acme'\nauth = 'client_secret'\ntenant_id = 't'\nclient_id = 'c'\nsecret_env = 'S'\ncloud = 'government'",
         );
@@ -407,6 +414,8 @@ mod tests {
             ("kind = 'azure'\nlocation = 'cloudwatch://g'", "kind 'bedrock'"),
             ("kind = 'bedrock'\nlocation = 's3://b'\nfull_sweep_hours = 0", "above 0"),
             ("kind = 'bedrock'\nlocation = 's3://b'\npoll_interval_s = -1", "poll_interval_s"),
+            ("kind = 'bedrock'\nlocation = 's3://b'\nlive_tail = true", "unknown key"),
+            ("kind = 'bedrock'\nlocation = 'cloudwatch:///g'\nlive_tail = 'yes'", "live_tail"),
             ("kind = 'openai-usage'", "admin key"),
             ("kind = 'azure'\nlocation = 'kafka://host/topic'", "kafka://HOST:PORT/TOPIC"),
             ("kind = 'azure'\nlocation = 'kafka://host:9093/t'\nauth = 'connection_string'", "secret_env"),

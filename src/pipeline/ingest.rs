@@ -118,6 +118,21 @@ impl Ingest {
         Ok(totals)
     }
 
+    /// Makes the calls of records durable that will be read once more, from where they stand. Nothing else of them is kept,
+    /// and nothing is counted: that is left to the second reading.
+    ///
+    /// # Errors
+    /// The journal fails.
+    pub async fn early(&self, object: &str, records: Vec<Record>) -> Result<(), IngestError> {
+        let reading = self.reading(object.to_owned(), self.clock.now(), false);
+        let work = tokio::task::spawn_blocking(move || reading.calls_with_ids(&records));
+        let rows = work.await.map_err(|_| PipelineError::Stopped)?;
+        if !rows.is_empty() {
+            self.journal.append_patiently(rows, Positions::default()).await.map_err(PipelineError::from)?;
+        }
+        Ok(())
+    }
+
     fn reading(&self, object: String, object_time: Timestamp, growing: bool) -> Reading {
         let (source, format) = (Arc::clone(&self.source), Arc::clone(&self.format));
         Reading { source, format, object, object_time, observed_at: self.clock.now(), growing }
@@ -262,6 +277,22 @@ impl Reading {
             sort(&mut out, &at, record.bytes.len(), self.format.name(), &mut rows, &mut totals);
         }
         (rows, totals)
+    }
+
+    /// The calls that have a request id; blocking. Without one, a call is known by its place alone, and would be another
+    /// one when it is read there.
+    fn calls_with_ids(&self, records: &[Record]) -> Rows {
+        let (mut rows, mut out) = (Rows::default(), Vec::new());
+        for record in records {
+            let at = RecordRef { object_time: record.at, ..self.at(record.position) };
+            self.format.normalize(&record.bytes, &at, &mut out);
+            let calls = out.drain(..).filter_map(|normalized| match normalized {
+                Normalized::Observation(call) if call.provider_request_id.is_some() => Some(Arc::from(call)),
+                _ => None,
+            });
+            rows.observations.extend(calls);
+        }
+        rows
     }
 
     fn at(&self, position: u64) -> RecordRef<'_> {

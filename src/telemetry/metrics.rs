@@ -38,6 +38,7 @@ const BUDGET_AMOUNT: &str = "polymeter_budget_amount";
 const BUDGET_ALERTS: &str = "polymeter_budget_alerts_total";
 const SOURCE_UP: &str = "polymeter_source_up";
 const SOURCE_FAILED_OBJECTS: &str = "polymeter_source_failed_objects";
+const LIVE_TAIL_SAMPLED: &str = "polymeter_live_tail_sampled_updates_total";
 const SOURCE_COMPLETE: &str = "polymeter_source_complete_to_timestamp_seconds";
 
 /// Installs the recorder; the handle renders the Prometheus text.
@@ -74,6 +75,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(SOURCE_ERRORS, "Failed reads of a source");
     describe_gauge!(SOURCE_UP, "1 while a followed source can be read, 0 while it is retried");
     describe_gauge!(SOURCE_FAILED_OBJECTS, "Objects of a source that could not be read and are tried again");
+    describe_counter!(LIVE_TAIL_SAMPLED, "Updates of Live Tail that left events out; the next look reads them");
     describe_gauge!(SOURCE_COMPLETE, "Instant up to which a source is complete");
     describe_gauge!(BUDGET_SPENT, "Spent of a budget in the current month, in its currency");
     describe_gauge!(BUDGET_FORECAST, "Expected spend of a budget at the end of the month; NaN without history");
@@ -194,6 +196,11 @@ pub fn source_up(source: &str, up: bool) {
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^52")]
 pub fn source_failed_objects(source: &str, failed: u64) {
     gauge!(SOURCE_FAILED_OBJECTS, "source" => source.to_owned()).set(failed as f64);
+}
+
+/// Counts one update of Live Tail that left events out.
+pub fn live_tail_sampled(source: &str) {
+    counter!(LIVE_TAIL_SAMPLED, "source" => source.to_owned()).increment(1);
 }
 
 /// Reports how far a source is complete.

@@ -7,7 +7,7 @@ mod sources;
 
 pub use crash::crash_point;
 pub use setup::{LogFormat, Telemetry, init};
-pub use sources::{SourceBoard, SourceStatus};
+pub use sources::{LiveTailStatus, SourceBoard, SourceStatus};
 
 /// An error with its causes, as one line.
 #[must_use]

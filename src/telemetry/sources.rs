@@ -30,6 +30,18 @@ pub struct SourceStatus {
     pub failed_objects: u64,
     /// The last error, without content.
     pub last_error: Option<String>,
+    /// Live Tail of a log group, where it is switched on. It has no say in the other fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live_tail: Option<LiveTailStatus>,
+}
+
+/// State of a Live Tail.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct LiveTailStatus {
+    /// `starting`, `running`, `retrying`.
+    pub state: &'static str,
+    /// Why the last session broke off or none began.
+    pub last_error: Option<String>,
 }
 
 /// Shared board; cloning shares it.

@@ -194,6 +194,43 @@ def log_group(work, env, clients):
     equal("the second import says that all are duplicates", done["duplicates"], 3020)
 
 
+def live_tail(work, env, clients):
+    """Between two looks that are an hour apart. A session of moto shows all that the group holds, and is over."""
+    logs = clients("logs")
+    logs.create_log_group(logGroupName="/llm/live")
+    logs.create_log_stream(logGroupName="/llm/live", logStreamName="aws/bedrock/modelinvocations")
+    config = work / "live.toml"
+    config.write_text(
+        '[[source]]\nname = "live"\nkind = "bedrock"\nlocation = "cloudwatch:///llm/live"\nlive_tail = true\n'
+        f'region = "{REGION}"\npoll_interval_s = 3600\n'
+    )
+    data, sums = work / "live", []
+
+    def put(first, last):
+        events = []
+        for n in range(first, last):
+            line, counts = record_at(n, now())
+            events.append({"timestamp": int(now().timestamp() * 1000), "message": line})
+            sums.append(counts)
+        logs.put_log_events(logGroupName="/llm/live", logStreamName="aws/bedrock/modelinvocations", logEvents=events)
+
+    with Polymeter(data, work, env, config) as meter:
+        until(lambda: source_of(meter, "live").get("complete_to"), 30)
+        put(0, 40)
+        took = until(lambda: meter.one(TOTALS) == add(*sums), 40)
+        equal("Live Tail shows calls between two looks", meter.one(TOTALS), add(*sums), f"{took or 0:.1f} s")
+        status = source_of(meter, "live")
+        check("no look has read them", status.get("records") == 0 and status.get("state") == "running", status)
+        check("that the session is over is told", "Live Tail" in (status["live_tail"]["last_error"] or ""), status)
+        put(40, 60)
+        took = until(lambda: meter.one(TOTALS) == add(*sums), 60)
+        equal("the next session shows more, and the same once more", meter.one(TOTALS), add(*sums), f"{took or 0:.1f} s")
+        meter.kill()
+    with Polymeter(data, work, env, config) as meter:
+        until(lambda: source_of(meter, "live").get("records") == 60, 30)
+        equal("a look reads all of them, and they count once", meter.one(TOTALS), add(*sums), source_of(meter, "live").get("records"))
+
+
 def control_totals(work, env, clients):
     """The provider counted twice what was logged of one model, and a model that nobody logged."""
     cloudwatch, s3 = clients("cloudwatch"), clients("s3")
@@ -281,6 +318,7 @@ def main():
         control_totals(work, env, clients)
         other_account(work, env, clients)
         log_group(work, env, clients)
+        live_tail(work, env, clients)
         bad_endpoint(work, env, clients)
         notifications(work, env, clients)
 

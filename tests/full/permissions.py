@@ -19,7 +19,7 @@ ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 NEEDED = {
     "bucket": ["s3:ListBucket", "s3:GetObject", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"],
-    "group": ["logs:FilterLogEvents"],
+    "group": ["logs:FilterLogEvents", "logs:DescribeLogGroups", "logs:StartLiveTail"],
 }
 
 
@@ -70,7 +70,7 @@ def aws(work):
         common = f'kind = "bedrock"\nregion = "{REGION}"\nendpoint = "{env["AWS_ENDPOINT_URL"]}"\ncredentials_file = "credentials"\n'
         config.write_text(
             f'[[source]]\nname = "bucket"\n{common}location = "s3://guarded/"\nqueue_url = "{url}"\n'
-            f'[[source]]\nname = "group"\n{common}location = "cloudwatch:///guarded"\n'
+            f'[[source]]\nname = "group"\n{common}location = "cloudwatch:///guarded"\nlive_tail = true\n'
         )
         everything = [action for actions in NEEDED.values() for action in actions]
         allow(everything)

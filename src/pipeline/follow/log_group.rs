@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::info;
 
 use super::log_minutes::{MINUTE_MS, Minutes, Standing, hash, minute_of, tally};
-use super::{Follow, Station};
+use super::{Follow, Station, live_tail};
 use crate::collect::{LogEvent, LogGroup};
 use crate::journal::Positions;
 use crate::model::{Rows, Timestamp};
@@ -45,6 +46,10 @@ pub struct LogGroupTail {
     /// Time of the newest event that was seen.
     newest_ms: i64,
     window_due: Option<Instant>,
+    /// Whether calls are shown before a look finds them.
+    live: bool,
+    /// What does it. Ends with the tail.
+    beside: JoinSet<()>,
 }
 
 impl LogGroupTail {
@@ -72,7 +77,16 @@ impl LogGroupTail {
             noted_ms: cursor_ms,
             newest_ms: cursor_ms,
             window_due,
+            live: false,
+            beside: JoinSet::new(),
         }
+    }
+
+    /// Shows calls by Live Tail too, before a look finds them.
+    #[must_use]
+    pub const fn live(mut self, on: bool) -> Self {
+        self.live = on;
+        self
     }
 
     async fn look(&mut self, group: &mut LogGroup) -> Result<(), IngestError> {
@@ -171,6 +185,10 @@ impl LogGroupTail {
 #[async_trait::async_trait]
 impl Follow for LogGroupTail {
     async fn round(&mut self) -> Result<Duration, IngestError> {
+        if self.live && self.beside.is_empty() {
+            let (station, access) = (self.station.clone(), self.access.clone());
+            self.beside.spawn(live_tail::tail(station, self.name.clone(), access));
+        }
         let mut group = match self.group.take() {
             Some(group) => group,
             None => LogGroup::open(&self.name, &self.access).await,

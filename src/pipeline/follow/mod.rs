@@ -4,6 +4,7 @@
 mod control_totals;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod live_tail;
 mod log_group;
 mod log_minutes;
 mod objects;

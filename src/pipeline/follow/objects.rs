@@ -37,7 +37,7 @@ const GROWING_FOLDERS: usize = 200;
 /// Failed objects that one look tries again.
 const AGAIN: usize = 500;
 
-/// How often what is listed.
+/// How often what is listed, and how long messages about it are kept from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sweeps {
     /// Pause between two looks.
@@ -52,6 +52,8 @@ pub struct Sweeps {
     pub full_every: Duration,
     /// A location with so few objects is listed whole at every look.
     pub small: usize,
+    /// How long others don't see a message that is worked on, in whole seconds; said again while it is.
+    pub hidden: Duration,
 }
 
 impl Default for Sweeps {
@@ -63,6 +65,7 @@ impl Default for Sweeps {
             window_every: Duration::from_secs(15 * 60),
             full_every: Duration::from_secs(24 * 3600),
             small: 3000,
+            hidden: Duration::from_secs(120),
         }
     }
 }
@@ -132,6 +135,11 @@ impl ObjectsTail {
             window_due: None,
             full_due: None,
         }
+    }
+
+    /// How long others don't see a message that is worked on.
+    pub(super) const fn hidden(&self) -> Duration {
+        self.sweeps.hidden
     }
 
     /// The client; made anew after a failure, because what it was made of (credentials, names) may have changed.

@@ -19,9 +19,8 @@ use crate::store::Access;
 
 /// Longest wait for messages that the service allows.
 const WAIT: Duration = Duration::from_secs(20);
-/// How long others don't see a message that is worked on, seconds; said again while it is.
-const HIDDEN_S: i32 = 120;
-const SAY_AGAIN: Duration = Duration::from_secs(40);
+/// That a message is worked on is said so often while it is hidden: two may fail.
+const SAY_AGAIN: u32 = 3;
 /// A message whose object can't be read comes again after so many seconds, twice as many each time, up to the longest.
 const COMES_AGAIN_S: i32 = 15;
 const LONGEST_S: i32 = 900;
@@ -73,11 +72,12 @@ impl QueueTail {
         let queue = self.queue().await;
         let asked = Instant::now();
         let wait = self.sweep_due.saturating_duration_since(asked).min(WAIT);
-        let messages = queue.receive(i32::try_from(wait.as_secs()).unwrap_or(0), HIDDEN_S).await?;
+        let hidden = self.tail.hidden();
+        let messages = queue.receive(i32::try_from(wait.as_secs()).unwrap_or(0), seconds(hidden)).await?;
         if messages.is_empty() {
             return Ok(if asked.elapsed() < IDLE { IDLE } else { Duration::ZERO });
         }
-        let keep = keep_hidden(&queue, &messages);
+        let keep = keep_hidden(&queue, &messages, hidden);
         tokio::select! {
             worked = self.work(&queue, &messages) => worked?,
             () = keep => {}
@@ -176,11 +176,15 @@ impl QueueTail {
     }
 }
 
+fn seconds(time: Duration) -> i32 {
+    i32::try_from(time.as_secs()).unwrap_or(i32::MAX)
+}
+
 /// Says again and again that the messages are worked on. Never ends.
-async fn keep_hidden(queue: &Queue, messages: &[Message]) {
-    let all: Vec<_> = messages.iter().map(|message| (message.receipt.clone(), HIDDEN_S)).collect();
+async fn keep_hidden(queue: &Queue, messages: &[Message], hidden: Duration) {
+    let all: Vec<_> = messages.iter().map(|message| (message.receipt.clone(), seconds(hidden))).collect();
     loop {
-        tokio::time::sleep(SAY_AGAIN).await;
+        tokio::time::sleep(hidden / SAY_AGAIN).await;
         if let Err(error) = queue.hide(&all).await {
             // They may come again meanwhile; that changes nothing.
             warn!(error = %error, "messages can't be kept hidden");

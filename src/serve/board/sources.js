@@ -32,7 +32,7 @@ export const sourceList = () => panel({
       { name: "records", title: "Records", kind: "count" }, { name: "quarantined", title: "Set aside", kind: "count", note: "Records in quarantine" },
       { name: "failed_objects", title: "Failed objects", kind: "count" },
       { name: "location", title: "Where", show: (row) => h("span", { class: "long" }, row.location ?? "") },
-      { name: "last_error", title: "Last error", show: (row) => h("span", { class: "long" }, row.last_error ?? "none") },
+      { name: "last_error", title: "Last error", show: (row) => h("span", { class: "long" }, row.last_error ?? row.live_tail?.last_error ?? "none") },
     ], found, { label: "Sources", most: 200 });
   },
 });

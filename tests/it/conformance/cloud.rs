@@ -13,6 +13,7 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::live_tail;
 use crate::harness::runtime;
 
 /// What goes wrong.
@@ -39,6 +40,20 @@ pub enum Fault {
 /// A log event: id, milliseconds, text.
 pub type Event = (String, i64, String);
 
+/// What becomes of Live Tail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Live {
+    /// It works.
+    #[default]
+    On,
+    /// 400 to whoever asks for it, as AWS refuses there.
+    Denied,
+    /// The next frame is cut in the middle, and the connection ends; once.
+    Cut,
+    /// The time of the session is over; once.
+    Over,
+}
+
 struct Object {
     bytes: Vec<u8>,
     modified: DateTime<Utc>,
@@ -57,10 +72,14 @@ struct Inner {
     objects: BTreeMap<String, Object>,
     messages: Vec<Message>,
     events: Vec<Event>,
+    streamed: Vec<Event>,
+    live: Live,
+    sampled: bool,
     fault: Option<Fault>,
     asked: Vec<String>,
     versions: u64,
-    hidden: u64,
+    delivered: usize,
+    slow: Duration,
 }
 
 /// The cloud.
@@ -105,7 +124,48 @@ impl Cloud {
     }
 
     pub fn log(&self, event: Event) {
+        self.stream(event.clone());
+        self.show(event);
+    }
+
+    /// Lets Live Tail see an event that `FilterLogEvents` does not show yet.
+    pub fn stream(&self, event: Event) {
+        self.lock().streamed.push(event);
+    }
+
+    /// Lets `FilterLogEvents` show an event, whether Live Tail saw it or not.
+    pub fn show(&self, event: Event) {
         self.lock().events.push(event);
+    }
+
+    pub fn live(&self, live: Live) {
+        self.lock().live = live;
+    }
+
+    /// From now on Live Tail says that it leaves events out.
+    pub fn sample(&self) {
+        self.lock().sampled = true;
+    }
+
+    /// How many events Live Tail has seen.
+    pub(super) fn streamed(&self) -> usize {
+        self.lock().streamed.len()
+    }
+
+    /// What Live Tail says next: events from `from` on, and whether there are more. Nothing in trouble.
+    pub(super) fn tail(&self, from: usize) -> Result<(Vec<Event>, bool), Live> {
+        let mut inner = self.lock();
+        if inner.fault.is_some_and(|fault| fault != Fault::EveryThird) {
+            return Err(Live::Cut);
+        }
+        match std::mem::take(&mut inner.live) {
+            Live::On => Ok((inner.streamed[from..].to_vec(), inner.sampled)),
+            Live::Denied => {
+                inner.live = Live::Denied;
+                Err(Live::Over)
+            }
+            once => Err(once),
+        }
     }
 
     pub fn fault(&self, fault: Option<Fault>) {
@@ -126,6 +186,21 @@ impl Cloud {
     /// Messages in the queue, hidden ones too.
     pub fn messages(&self) -> usize {
         self.lock().messages.len()
+    }
+
+    /// Messages that whoever asks would be given.
+    pub fn visible(&self) -> usize {
+        self.lock().messages.iter().filter(|message| message.hidden_until <= Instant::now()).count()
+    }
+
+    /// How many messages were given to somebody, copies too.
+    pub fn delivered(&self) -> usize {
+        self.lock().delivered
+    }
+
+    /// Objects come so late.
+    pub fn slow(&self, slow: Duration) {
+        self.lock().slow = slow;
     }
 
     /// Lets all messages be delivered at once.
@@ -174,7 +249,10 @@ async fn answer(State(cloud): State<Cloud>, request: Request<Body>) -> Response 
     if query.contains_key("list-type") || query.get("comp").is_some_and(|comp| comp == "list") {
         return list(&cloud, &query, blob, half);
     }
-    object(&cloud, &key, &parts.headers, parts.method == Method::HEAD, half)
+    let head = parts.method == Method::HEAD;
+    let slow = if head { Duration::ZERO } else { cloud.lock().slow };
+    tokio::time::sleep(slow).await;
+    object(&cloud, &key, &parts.headers, head, half)
 }
 
 fn operation(method: &Method, uri: &Uri, headers: &HeaderMap) -> String {
@@ -313,11 +391,13 @@ fn service(cloud: &Cloud, what: &str, body: &Bytes, half: bool) -> Response {
     let answer = match what {
         "ReceiveMessage" => {
             let hide = Duration::from_secs(asked["VisibilityTimeout"].as_u64().unwrap_or(30));
+            let inner = &mut *inner;
             let free = inner.messages.iter_mut().filter(|message| message.hidden_until <= Instant::now()).take(10);
             let given: Vec<Value> = free
                 .map(|message| {
                     message.hidden_until = Instant::now() + hide;
                     message.deliveries += 1;
+                    inner.delivered += 1;
                     json!({"MessageId": message.id, "ReceiptHandle": message.id, "Body": message.body,
                         "Attributes": {"ApproximateReceiveCount": message.deliveries.to_string()}})
                 })
@@ -330,7 +410,6 @@ fn service(cloud: &Cloud, what: &str, body: &Bytes, half: bool) -> Response {
             json!({"Successful": [], "Failed": []})
         }
         "ChangeMessageVisibilityBatch" => {
-            inner.hidden += 1;
             for (receipt, seconds) in receipts(&asked) {
                 for message in inner.messages.iter_mut().filter(|message| message.id == receipt) {
                     message.hidden_until = Instant::now() + Duration::from_secs(seconds);
@@ -339,6 +418,15 @@ fn service(cloud: &Cloud, what: &str, body: &Bytes, half: bool) -> Response {
             json!({"Successful": [], "Failed": []})
         }
         "FilterLogEvents" => events(&inner, &asked),
+        "DescribeLogGroups" => live_tail::groups(&asked),
+        "StartLiveTail" if inner.live == Live::Denied => return refusal(400, "AccessDeniedException", true, false),
+        "StartLiveTail" if !live_tail::names_the_group(&asked) => {
+            return refusal(400, "InvalidParameterException", true, false);
+        }
+        "StartLiveTail" => {
+            drop(inner);
+            return live_tail::session(cloud.clone());
+        }
         other => return refusal(400, other, true, false),
     };
     let response = Response::builder().header("content-type", "application/x-amz-json-1.0");

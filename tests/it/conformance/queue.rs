@@ -94,6 +94,36 @@ fn a_message_is_deleted_only_after_its_rows_are_durable() {
 }
 
 #[test]
+fn a_message_stays_hidden_however_long_its_work_takes() {
+    runtime().block_on(async {
+        let mut rig = Rig::new(Kind::Queue).await;
+        rig.hidden = Duration::from_secs(2);
+        rig.start().await;
+        rig.until("listed", |rig| rig.status().complete_to.is_some()).await;
+        // An object that takes longer than the message is hidden at once, and then a journal that does.
+        rig.cloud.slow(Duration::from_secs(5));
+        rig.brake(true);
+        rig.cloud.take_asked();
+        rig.feed(0, 3);
+        rig.until("taken", |rig| rig.cloud.delivered() == 1).await;
+        let end = std::time::Instant::now() + Duration::from_secs(9);
+        while std::time::Instant::now() < end {
+            assert_eq!((rig.cloud.visible(), rig.cloud.messages()), (0, 1), "kept from others, and not deleted yet");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        rig.look();
+        assert_eq!(rig.seen.rows, 0, "nothing is durable yet");
+        rig.brake(false);
+        rig.until("deleted", |rig| rig.cloud.messages() == 0).await;
+        rig.stop().await;
+        let asked = rig.cloud.take_asked();
+        let of = |what: &str| asked.iter().filter(|asked| *asked == what).count();
+        assert_eq!((rig.cloud.delivered(), of("GET"), rig.seen.rows), (1, 1, 3), "worked on once: {asked:?}");
+        assert!(of("ChangeMessageVisibilityBatch") >= 6, "{asked:?}");
+    });
+}
+
+#[test]
 fn what_the_queue_lost_is_found_by_the_listing() {
     runtime().block_on(async {
         let mut rig = Rig::new(Kind::Queue).await;

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::cloud::Cloud;
+use super::cloud::{Cloud, Event};
 use crate::harness::{PATIENCE, runtime};
 use crate::records::{azure_usage, bedrock_at, gzip};
 
@@ -31,11 +31,13 @@ pub enum Kind {
     Queue,
     /// A log group.
     LogGroup,
+    /// A log group, with Live Tail.
+    LiveTail,
     /// A container whose blobs grow.
     Container,
 }
 
-pub const ALL: [Kind; 4] = [Kind::Bucket, Kind::Queue, Kind::LogGroup, Kind::Container];
+pub const ALL: [Kind; 5] = [Kind::Bucket, Kind::Queue, Kind::LogGroup, Kind::LiveTail, Kind::Container];
 /// One second of the suite is more than a minute and a half of the product.
 pub const PAUSES: Pauses = Pauses { first: Duration::from_millis(10), longest: Duration::from_millis(600) };
 pub const POLL: Duration = Duration::from_millis(20);
@@ -69,6 +71,8 @@ pub struct Rig {
     skew_us: i64,
     /// Locations with so few objects are listed whole.
     pub small: usize,
+    /// How long a message is hidden at once.
+    pub hidden: Duration,
     running: Option<Running>,
 }
 
@@ -77,6 +81,11 @@ struct Running {
     commits: mpsc::UnboundedReceiver<Commit>,
     cancel: CancellationToken,
     task: JoinHandle<()>,
+}
+
+/// The log event of a call.
+pub fn event(n: u64, at_us: i64) -> Event {
+    (format!("event-{n}"), at_us / 1000 + i64::try_from(n % 1000).unwrap(), bedrock_at(9, n, at_us).to_string())
 }
 
 impl Rig {
@@ -90,6 +99,7 @@ impl Rig {
             dir,
             skew_us: 0,
             small: 3000,
+            hidden: Duration::from_secs(120),
             running: None,
         };
         rig.keys("OLDKEY");
@@ -116,7 +126,10 @@ impl Rig {
             Kind::Queue => {
                 format!("kind = 'bedrock'\nlocation = 's3://logs/llm'\nqueue_url = '{url}/1/notices'\n{aws}")
             }
-            Kind::LogGroup => format!("kind = 'bedrock'\nlocation = 'cloudwatch:///llm/logs'\nstart_hours = 2\n{aws}"),
+            Kind::LogGroup | Kind::LiveTail => format!(
+                "kind = 'bedrock'\nlocation = 'cloudwatch:///llm/logs'\nstart_hours = 2\nlive_tail = {}\n{aws}",
+                self.kind == Kind::LiveTail
+            ),
             Kind::Container => format!(
                 "kind = 'azure'\nlocation = 'az://logs/'\nstorage_account = 'acme'\nendpoint = '{url}'\nauth = 'sas'\nsecret_file = '{dir}/sas'\n"
             ),
@@ -125,6 +138,7 @@ impl Rig {
         source.poll_every = if self.kind == Kind::Queue { Duration::from_secs(3600) } else { POLL };
         source.sweeps.poll_every = source.poll_every;
         source.sweeps.small = self.small;
+        source.sweeps.hidden = self.hidden;
         source
     }
 
@@ -237,12 +251,7 @@ impl Rig {
                     self.notify(&key);
                 }
             }
-            Kind::LogGroup => {
-                for n in from..to {
-                    let record = bedrock_at(9, n, at_us).to_string();
-                    self.cloud.log((format!("event-{n}"), at_us / 1000 + i64::try_from(n % 1000).unwrap(), record));
-                }
-            }
+            Kind::LogGroup | Kind::LiveTail => (from..to).for_each(|n| self.cloud.log(event(n, at_us))),
             Kind::Container => {
                 let hour = Self::hour("y=%Y/m=%m/d=%d/h=%H/m=00", hours_ago);
                 self.cloud.append(&format!("{RESOURCE}/{hour}/PT1H.json"), lines(true).as_bytes());
