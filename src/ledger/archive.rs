@@ -3,7 +3,7 @@
 use datafusion::logical_expr::{Expr, col, lit};
 use datafusion::scalar::ScalarValue;
 
-use super::tables::{LedgerError, SideTable, decoded};
+use super::tables::{LedgerError, SideTable, decoded, decoded_as};
 use crate::model::{Interval, Observation, RecordId, Timestamp};
 
 /// The table `observations`.
@@ -24,7 +24,7 @@ impl Archive {
     /// # Errors
     /// The table can't be read.
     pub async fn read(&self, within: Interval) -> Result<Vec<Observation>, LedgerError> {
-        decoded(&self.table().scan(between(within), &[]).await?)
+        decoded(self.table().scan(between(within), &[]).await?)
     }
 
     /// The ids of the observations that start in `within`.
@@ -32,8 +32,8 @@ impl Archive {
     /// # Errors
     /// The table can't be read.
     pub async fn ids(&self, within: Interval) -> Result<Vec<RecordId>, LedgerError> {
-        let rows: Vec<Observation> = decoded(&self.table().scan(between(within), &["observation_id"]).await?)?;
-        Ok(rows.iter().map(|row| row.observation_id).collect())
+        let batches = self.table().scan(between(within), &["observation_id"]).await?;
+        decoded_as(batches, |row: Observation| row.observation_id)
     }
 
     /// When the observations start, all of them.
@@ -41,8 +41,7 @@ impl Archive {
     /// # Errors
     /// The table can't be read.
     pub async fn starts(&self) -> Result<Vec<Timestamp>, LedgerError> {
-        let rows: Vec<Observation> = decoded(&self.table().scan(between(Interval::ALL), &["ts"]).await?)?;
-        Ok(rows.iter().map(|row| row.ts).collect())
+        decoded_as(self.table().scan(between(Interval::ALL), &["ts"]).await?, |row: Observation| row.ts)
     }
 
     /// Before this instant observations may have been removed, so slices can't be computed from them any more.

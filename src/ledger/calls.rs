@@ -96,9 +96,13 @@ impl Calls {
     ///
     /// # Errors
     /// The store fails.
-    pub async fn write(&self, run: Interval, calls: &[Call]) -> Result<NewFile, LedgerError> {
+    pub async fn write<'a>(
+        &self,
+        run: Interval,
+        calls: impl Iterator<Item = &'a Call> + Clone + Send,
+    ) -> Result<NewFile, LedgerError> {
         let failed = |source| LedgerError::Columns { table: Call::TABLE, source };
-        let batch = Call::encode(calls.iter()).map_err(failed)?;
+        let batch = Call::encode(calls).map_err(failed)?;
         let batch = stored(&batch, self.table.schema()?.as_ref()).map_err(failed)?;
         self.write_batch(run, batch).await
     }
@@ -114,7 +118,7 @@ impl Calls {
     /// # Errors
     /// The store fails.
     pub async fn read(&self, within: Interval) -> Result<Vec<Call>, LedgerError> {
-        super::tables::decoded(&self.table.scan(between(within), &[]).await?)
+        super::tables::decoded(self.table.scan(between(within), &[]).await?)
     }
 
     /// Replaces `slices` by `files` and says what the ledger covers now, in one commit. Files that hold other slices too

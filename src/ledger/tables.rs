@@ -135,13 +135,18 @@ async fn write_by_day<R: Row>(table: &Table, rows: &[&R]) -> Result<Vec<NewFile>
 }
 
 /// The rows of all batches; columns that were not read keep their defaults.
-pub(super) fn decoded<R: Row>(batches: &[RecordBatch]) -> Result<Vec<R>, LedgerError> {
-    let mut rows = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
+pub(super) fn decoded<R: Row>(batches: Vec<RecordBatch>) -> Result<Vec<R>, LedgerError> {
+    decoded_as(batches, |row| row)
+}
+
+/// What `part` takes of each row: rows are wide, and of one batch only they are held.
+pub(super) fn decoded_as<R: Row, T>(batches: Vec<RecordBatch>, part: impl Fn(R) -> T) -> Result<Vec<T>, LedgerError> {
+    let mut parts = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
     for batch in batches {
-        let decoded = R::decode(batch);
-        rows.append(&mut decoded.map_err(|source| LedgerError::Columns { table: R::TABLE, source })?);
+        let rows = R::decode(&batch).map_err(|source| LedgerError::Columns { table: R::TABLE, source })?;
+        parts.extend(rows.into_iter().map(&part));
     }
-    Ok(rows)
+    Ok(parts)
 }
 
 /// All batches as one, with exactly the columns and types that the table stores.

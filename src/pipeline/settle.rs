@@ -431,9 +431,8 @@ impl Settler {
         let mut files = Vec::new();
         let filled = computed.slices.iter().filter(|start| computed.calls.contains_key(start)).copied().collect();
         for run in runs(&filled, usize::MAX) {
-            let calls: Vec<_> =
-                run.slices().filter_map(|start| computed.calls.get(&start)).flatten().cloned().collect();
-            files.push(self.tables.calls.write(run, &calls).await?);
+            let calls = computed.calls.range(run.from..run.to).flat_map(|(_, calls)| calls);
+            files.push(self.tables.calls.write(run, calls).await?);
         }
         Ok(files)
     }
