@@ -99,7 +99,7 @@ impl Calls {
     pub async fn write<'a>(
         &self,
         run: Interval,
-        calls: impl Iterator<Item = &'a Call> + Clone + Send,
+        calls: impl ExactSizeIterator<Item = &'a Call> + Clone + Send,
     ) -> Result<NewFile, LedgerError> {
         let failed = |source| LedgerError::Columns { table: Call::TABLE, source };
         let batch = Call::encode(calls).map_err(failed)?;

@@ -431,8 +431,8 @@ impl Settler {
         let mut files = Vec::new();
         let filled = computed.slices.iter().filter(|start| computed.calls.contains_key(start)).copied().collect();
         for run in runs(&filled, usize::MAX) {
-            let calls = computed.calls.range(run.from..run.to).flat_map(|(_, calls)| calls);
-            files.push(self.tables.calls.write(run, calls).await?);
+            let calls: Vec<_> = computed.calls.range(run.from..run.to).flat_map(|(_, calls)| calls).collect();
+            files.push(self.tables.calls.write(run, calls.iter().copied()).await?);
         }
         Ok(files)
     }
