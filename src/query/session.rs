@@ -354,6 +354,7 @@ impl Engine {
             planned => planned,
         };
         let plan = stopping(planned.map_err(classify)?, stop).map_err(classify)?;
+        stop.begin();
         Ok((execute_stream(plan, state.task_ctx()).map_err(classify)?, slot))
     }
 

@@ -37,7 +37,6 @@ const PARTS: u32 = 2;
 pub struct Stop {
     at: Instant,
     gone: AtomicBool,
-    begun: Instant,
     /// Places among the questions that run.
     places: Arc<Semaphore>,
     pace: Mutex<Pace>,
@@ -46,6 +45,7 @@ pub struct Stop {
 /// How long conditions were computed, and not rested for.
 #[derive(Debug)]
 struct Pace {
+    begun: Instant,
     looked: Instant,
     owed: Duration,
 }
@@ -53,29 +53,36 @@ struct Pace {
 impl Stop {
     /// Runs until `at`, or until whoever asked has gone, beside those who have the other places.
     pub fn at(at: Instant, places: Arc<Semaphore>) -> Arc<Self> {
-        let begun = Instant::now();
-        let pace = Mutex::new(Pace { looked: begun, owed: Duration::ZERO });
-        Arc::new(Self { at, gone: AtomicBool::new(false), begun, places, pace })
+        let now = Instant::now();
+        let pace = Mutex::new(Pace { begun: now, looked: now, owed: Duration::ZERO });
+        Arc::new(Self { at, gone: AtomicBool::new(false), places, pace })
+    }
+
+    /// It computes from now on: before it waited for its place, and was planned.
+    pub fn begin(&self) {
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        (pace.begun, pace.looked) = (Instant::now(), Instant::now());
     }
 
     /// A question that takes long gives those beside it as much time as it takes.
     fn rest(&self) {
-        if self.begun.elapsed() < AT_ONCE {
-            return;
-        }
         let others = CONCURRENT.saturating_sub(self.places.available_permits() + 1);
-        let Some(rest) = self.owes(u32::try_from(others).unwrap_or(0)) else { return };
+        let now = Instant::now();
+        let Some(rest) = self.owes(u32::try_from(others).unwrap_or(0), now) else { return };
+        let rest = rest.min(self.at.saturating_duration_since(now));
         // The thread's other tasks go on with another one.
         tokio::task::block_in_place(|| std::thread::sleep(rest));
         self.pace.lock().unwrap_or_else(PoisonError::into_inner).looked = Instant::now();
     }
 
     /// The rest that is due.
-    fn owes(&self, others: u32) -> Option<Duration> {
+    fn owes(&self, others: u32, now: Instant) -> Option<Duration> {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
         // Both parts of a plan compute at once and look here in turns.
-        let computed = now.duration_since(std::mem::replace(&mut pace.looked, now)).min(LONGEST_REST);
+        let computed = now.saturating_duration_since(std::mem::replace(&mut pace.looked, now)).min(LONGEST_REST);
+        if now.saturating_duration_since(pace.begun) < AT_ONCE {
+            return None;
+        }
         pace.owed += computed * others * PARTS;
         (pace.owed >= SHORTEST_REST).then(|| std::mem::take(&mut pace.owed).min(LONGEST_REST))
     }
@@ -240,14 +247,18 @@ mod tests {
     #[test]
     fn it_rests_for_as_long_as_the_others_together_may_compute() {
         let stop = stop(600);
-        let computed = |us| stop.pace.lock().unwrap().looked = Instant::now() - Duration::from_micros(us);
-        computed(20_000);
-        assert_eq!(stop.owes(0), None, "nobody else asks");
-        computed(1000);
-        assert_eq!(stop.owes(1), None, "put off");
-        computed(4000);
-        assert!(stop.owes(1).is_some_and(|rest| rest >= Duration::from_millis(10)));
-        computed(60_000);
-        assert_eq!(stop.owes(7), Some(LONGEST_REST));
+        let now = Instant::now();
+        let owes = |computed_us, others| {
+            let mut pace = stop.pace.lock().unwrap();
+            (pace.begun, pace.looked) = (now, now + 2 * AT_ONCE - Duration::from_micros(computed_us));
+            drop(pace);
+            stop.owes(others, now + 2 * AT_ONCE)
+        };
+        assert_eq!(owes(20_000, 0), None, "nobody else asks");
+        assert_eq!(owes(1000, 1), None, "put off");
+        assert_eq!(owes(4000, 1), Some(Duration::from_millis(10)));
+        assert_eq!(owes(60_000, 7), Some(LONGEST_REST));
+        stop.begin();
+        assert_eq!(stop.owes(7, Instant::now() + AT_ONCE / 2), None, "short ones never rest");
     }
 }
