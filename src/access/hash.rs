@@ -101,7 +101,7 @@ pub struct NewToken {
 /// The system gives no random bytes.
 pub fn new_token() -> Result<NewToken, SecretError> {
     let token = format!("pm_{}", URL_SAFE_NO_PAD.encode(random::<32>()?));
-    let hash = format!("{DIGEST}{}", hex(&token_digest(&token)));
+    let hash = format!("{DIGEST}{}", hex::encode(token_digest(&token)));
     Ok(NewToken { token, hash })
 }
 
@@ -116,22 +116,10 @@ pub(super) fn read_digest(text: &str) -> Result<[u8; 32], SecretError> {
     let wrong = || {
         SecretError::new("must not be the token itself but its digest, 'sha256:…'; `polymeter access token` makes both")
     };
-    let digits = text.strip_prefix(DIGEST).filter(|digits| digits.len() == 64).ok_or_else(wrong)?;
     let mut digest = [0_u8; 32];
-    for (byte, pair) in digest.iter_mut().zip(digits.as_bytes().chunks(2)) {
-        let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
-        *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
-    }
+    let digits = text.strip_prefix(DIGEST).ok_or_else(wrong)?;
+    hex::decode_to_slice(digits, &mut digest).map_err(|_| wrong())?;
     Ok(digest)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -49,40 +49,32 @@ pub fn stored(batch: &RecordBatch, table: &Schema) -> Result<RecordBatch, Column
 fn to_bytes(column: &ArrayRef) -> Result<ArrayRef, ColumnError> {
     let texts = cast(column, &DataType::Utf8)?;
     let mut bytes = BinaryBuilder::with_capacity(texts.len(), texts.len() * 16);
+    let mut buffer = Vec::new();
     for text in texts.as_string::<i32>() {
+        buffer.resize(text.map_or(0, |text| text.len() / 2), 0);
         match text {
+            Some(text) if hex::decode_to_slice(text, &mut buffer).is_ok() => bytes.append_value(&buffer),
             // What is no hex text can't be an id of this kind; its own bytes still tell it from others.
-            Some(text) => bytes.append_value(decode(text).unwrap_or_else(|| text.as_bytes().to_vec())),
+            Some(text) => bytes.append_value(text),
             None => bytes.append_null(),
         }
     }
     Ok(Arc::new(bytes.finish()))
 }
 
-fn decode(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let pairs = text.as_bytes().chunks(2);
-    pairs.map(|pair| if let [high, low] = pair { Some(digit(*high)? << 4 | digit(*low)?) } else { None }).collect()
-}
-
 /// Bytes as lower-case hex text.
 pub(super) fn to_text(column: &ArrayRef) -> Option<ArrayRef> {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let bytes = cast(column, &DataType::Binary).ok()?;
     let mut texts = StringBuilder::with_capacity(bytes.len(), bytes.len() * 32);
-    let mut text = String::new();
+    let mut buffer = Vec::new();
     for bytes in bytes.as_binary_opt::<i32>()? {
         let Some(bytes) = bytes else {
             texts.append_null();
             continue;
         };
-        text.clear();
-        for byte in bytes {
-            for digit in [byte >> 4, byte & 15] {
-                text.push(char::from(*DIGITS.get(usize::from(digit))?));
-            }
-        }
-        texts.append_value(&text);
+        buffer.resize(2 * bytes.len(), 0);
+        hex::encode_to_slice(bytes, &mut buffer).ok()?;
+        texts.append_value(std::str::from_utf8(&buffer).ok()?);
     }
     Some(Arc::new(texts.finish()))
 }

@@ -12,22 +12,17 @@ impl RecordId {
     /// Parses 32 hex digits of any case.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = text.as_bytes();
-        if bytes.len() != 32 {
-            return None;
-        }
         let mut id = [0_u8; 16];
-        for (slot, pair) in id.iter_mut().zip(bytes.chunks_exact(2)) {
-            let text = std::str::from_utf8(pair).ok()?;
-            *slot = u8::from_str_radix(text, 16).ok()?;
-        }
+        hex::decode_to_slice(text, &mut id).ok()?;
         Some(Self(id))
     }
 }
 
 impl fmt::Display for RecordId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let mut text = [0_u8; 32];
+        hex::encode_to_slice(self.0, &mut text).map_err(|_| fmt::Error)?;
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -7,8 +7,7 @@ use sha2::{Digest, Sha256};
 /// Names a content.
 pub fn etag(bytes: &[u8]) -> String {
     let sum = Sha256::digest(bytes);
-    let short = sum.iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-    format!("\"{short}\"")
+    format!("\"{}\"", hex::encode(sum.get(..8).unwrap_or_default()))
 }
 
 /// Whether the client has this content already. A cache may have made the tag weak.

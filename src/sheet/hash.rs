@@ -1,7 +1,5 @@
 //! Versions of what people edit: a hash of what it says, whatever the form of the file.
 
-use std::fmt::Write;
-
 use sha2::{Digest, Sha256};
 
 /// Between fields; escaped inside them.
@@ -22,19 +20,11 @@ pub fn content_hash(lines: &[String]) -> String {
         hasher.update(line.as_bytes());
         hasher.update(b"\n");
     }
-    hex(&hasher.finalize())
+    hex::encode(hasher.finalize())
 }
 
 /// SHA-256 of bytes, lower-case hex.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a String can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(Sha256::digest(bytes))
 }
