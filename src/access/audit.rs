@@ -65,9 +65,7 @@ impl Asked {
             request: String::new(),
         }
     }
-}
 
-impl Asked {
     /// Says who asks.
     pub fn by(&mut self, caller: &Caller) {
         self.who = Arc::clone(&caller.name);
@@ -90,6 +88,11 @@ impl Line {
     pub fn begin(asked: Asked, audit: Audit) -> Self {
         let asked = Asked { outcome: "abandoned".to_owned(), ..asked };
         Self { asked, audit, started: Instant::now() }
+    }
+
+    /// Says who asks.
+    pub fn by(&mut self, caller: &Caller) {
+        self.asked.by(caller);
     }
 
     /// Tells the question, where what was known at first does not say it.

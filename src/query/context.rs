@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as Parsed;
 use datafusion::sql::sqlparser::ast;
@@ -15,6 +16,7 @@ use super::ids::CompareIdsAsBytes;
 use super::memory::{OfQuestion, Shared};
 use super::postgres::{PgCatalog, PgOidTypePlanner, register_functions};
 use super::scope::Scoped;
+use super::threads::PARTS;
 use super::{Asker, CATALOG, QueryError, SCHEMA, commitments, functions, prices, views, what_if};
 use crate::columns::Row;
 use crate::finance::Terms;
@@ -42,6 +44,8 @@ const INFLATING: [&str; 10] = [
 pub struct Contexts {
     runtime: Arc<RuntimeEnv>,
     memory: Arc<Shared>,
+    /// Functions that may not grow without end, in the place of the engine's.
+    bounded: Arc<[ScalarUDF]>,
     /// What functions know names and prices by.
     pub rules: Arc<Rules>,
     terms: Arc<Terms>,
@@ -60,7 +64,14 @@ pub struct Needs {
 impl Contexts {
     /// All of them share a memory, and know names and prices by these rules.
     pub fn new(runtime: Arc<RuntimeEnv>, rules: Arc<Rules>) -> Self {
-        Self { runtime, memory: Arc::default(), rules, terms: Arc::default(), catalog: PgCatalog::default() }
+        Self {
+            runtime,
+            memory: Arc::default(),
+            bounded: growth::bounded_functions(),
+            rules,
+            terms: Arc::default(),
+            catalog: PgCatalog::default(),
+        }
     }
 
     /// The same with other names and prices.
@@ -88,7 +99,9 @@ impl Contexts {
         // Before those of the engine: the first that plans an operator wins.
         state.expr_planners().get_or_insert_default().insert(0, Arc::new(growth::Operators));
         let context = SessionContext::new_with_state(state.build());
-        growth::bound(&context);
+        for function in &*self.bounded {
+            context.register_udf(function.clone());
+        }
         for inflating in INFLATING {
             context.deregister_udf(inflating);
         }
@@ -177,7 +190,7 @@ fn config() -> SessionConfig {
     SessionConfig::new()
         .with_information_schema(true)
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
-        .with_target_partitions(2)
+        .with_target_partitions(usize::from(PARTS))
         .with_batch_size(4096)
         .set_bool("datafusion.execution.parquet.pushdown_filters", true)
         .set_bool("datafusion.execution.parquet.reorder_filters", true)

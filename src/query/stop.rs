@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use super::session::CONCURRENT;
+use super::threads::PARTS;
 
 /// What takes no longer never rests.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -29,8 +30,6 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 const SHORTEST_REST: Duration = Duration::from_millis(5);
 /// After longer ones the end of the time would be missed.
 const LONGEST_REST: Duration = Duration::from_millis(200);
-/// Parts of a plan that compute at once.
-const PARTS: u32 = 2;
 
 /// Until when a question may run.
 #[derive(Debug)]
@@ -83,7 +82,7 @@ impl Stop {
         if now.saturating_duration_since(pace.begun) < AT_ONCE {
             return None;
         }
-        pace.owed += computed * others * PARTS;
+        pace.owed += computed * others * u32::from(PARTS);
         (pace.owed >= SHORTEST_REST).then(|| std::mem::take(&mut pace.owed).min(LONGEST_REST))
     }
 

@@ -6,9 +6,11 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::QueryError;
 
+/// Parts of a query that compute at once.
+pub const PARTS: u8 = 2;
 /// Threads for queries: twice as many as a query has parts, so that one that computes without a pause leaves some to others;
 /// the system shares the cores out among them.
-const THREADS: usize = 4;
+const THREADS: u8 = 2 * PARTS;
 /// Unoptimised planning recurses deeply.
 const STACK_BYTES: usize = 16 << 20;
 
@@ -34,7 +36,7 @@ impl QueryThreads {
     /// The system gives none.
     pub fn start() -> Result<Self, QueryError> {
         let runtime = Builder::new_multi_thread()
-            .worker_threads(THREADS)
+            .worker_threads(usize::from(THREADS))
             .thread_stack_size(STACK_BYTES)
             .thread_name("query")
             .enable_all()

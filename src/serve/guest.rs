@@ -119,14 +119,14 @@ pub async fn let_in(State(state): State<ApiState>, mut request: Request, next: N
     let mut asked = Asked::new(state.clock.now(), "http", &without_values(&path, request.uri().query()));
     asked.from = from.map_or_else(String::new, |from| from.to_string());
     asked.request.clone_from(&id);
+    let mut line = path.starts_with("/api/").then(|| Line::begin(asked, state.access.audit.clone()));
     let admitted = match (needs(&path), &state.access.directory) {
         (None, _) | (_, None) => Ok(Caller::anyone()),
         (Some(right), Some(directory)) => admit(directory, request.headers(), address, right).await,
     };
-    if let Ok(caller) = &admitted {
-        asked.by(caller);
+    if let (Ok(caller), Some(line)) = (&admitted, &mut line) {
+        line.by(caller);
     }
-    let line = path.starts_with("/api/").then(|| Line::begin(asked, state.access.audit.clone()));
     let line = Arc::new(Mutex::new(line));
     let mut response = match admitted {
         Ok(caller) => {
