@@ -1,6 +1,6 @@
 //! `polymeter import`: one-shot backfill through the same pipeline; returns when its records can be queried.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +11,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use tokio::sync::watch;
+use tracing::warn;
 
 use super::import_logs::LogRange;
 use super::{HOT_US, rules};
@@ -20,7 +21,7 @@ use crate::config::{FormatConfig, Said};
 use crate::journal::Positions;
 use crate::ledger::Retention;
 use crate::model::{Interval, Quarantined, RecordId, Rows, Timestamp};
-use crate::pipeline::{Ingest, PipelineError, Settler, Tables, Totals};
+use crate::pipeline::{Ingest, PipelineError, Portion, Settler, Tables, Totals};
 use crate::settle::Rules;
 use crate::sources::LogFormat;
 use crate::sources::azure::{AzureConfig, AzureDiagnostics};
@@ -31,10 +32,15 @@ use crate::store::{FileLock, Store};
 
 /// Pause between two plain lines of progress.
 pub(super) const PLAIN_EVERY: Duration = Duration::from_secs(5);
-/// Objects that are read at once: one for each core of a small machine.
-const AT_ONCE: usize = 2;
+/// Objects that are read at once: two cores are kept busy although each object waits for the disk in the end.
+const AT_ONCE: usize = 4;
 /// Rows after which an import settles, and that it settles at once.
-const SETTLE_ROWS: usize = 250_000;
+const SETTLE_ROWS: usize = 25_000;
+/// Rows that reading may be ahead of settling: what lies between the two is in the journal.
+const AHEAD_ROWS: usize = 100_000;
+/// Files of the ledger beyond which an import merges some in the end, and merges that it does.
+const MANY_FILES: usize = 200;
+const MERGES: usize = 16;
 /// Pause between two looks at what there is to settle.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long another holder of the settle role may show no sign of life.
@@ -138,12 +144,11 @@ async fn run(options: ImportOptions, set_aside: Option<&[Quarantined]>) -> anyho
     let journal = before.journal(&store, &writer, None).await?;
     rules::keep(&store, &options.said, SystemClock.now()).await?;
     let rules = rules::rules(&store, &options.said).await?;
-    let settling = Settling {
-        settler: Settler::new(&store, before.clone(), options.retention, LEASE),
-        rules,
-        clock: Arc::clone(&clock),
-        writer: writer.clone(),
-    };
+    let mut settler = Settler::new(&store, before.clone(), options.retention, LEASE);
+    // A day that is being filled would be merged again and again.
+    settler.merges = 0;
+    let (settled, pace) = watch::channel(0);
+    let settling = Settling { settler, rules, clock: Arc::clone(&clock), writer: writer.clone(), settled };
     let seen = Arc::new(Seen::default());
     let (read, last) = watch::channel(None);
     #[expect(clippy::disallowed_methods, reason = "awaited below")]
@@ -152,7 +157,7 @@ async fn run(options: ImportOptions, set_aside: Option<&[Quarantined]>) -> anyho
     let format = format(&options);
     let source = options.source.clone().unwrap_or_else(|| format.name().to_owned());
     let ingest = Ingest { source: source.as_str().into(), format, journal: journal.clone(), clock: Arc::clone(&clock) };
-    let (mut totals, objects) = read_all(&ingest, &found, &seen, &progress).await?;
+    let (mut totals, objects) = read_all(&ingest, &found, &seen, &pace, &progress).await?;
     for group in &groups {
         totals.add(group.read(&ingest, |rows| seen.take(rows)).await?);
     }
@@ -207,9 +212,17 @@ fn format(options: &ImportOptions) -> Arc<dyn LogFormat> {
     }
 }
 
-async fn read_all(ingest: &Ingest, found: &[Found], seen: &Seen, progress: &Progress) -> anyhow::Result<(Totals, u64)> {
+async fn read_all(
+    ingest: &Ingest,
+    found: &[Found],
+    seen: &Seen,
+    pace: &watch::Receiver<usize>,
+    progress: &Progress,
+) -> anyhow::Result<(Totals, u64)> {
     let all = found.iter().flat_map(|found| found.entries.iter().map(move |entry| (&found.objects, entry)));
     let read = stream::iter(all).map(|(objects, entry)| async move {
+        // If settling has failed, that is told in the end; what is read is in the journal.
+        let _ = pace.clone().wait_for(|settled| seen.count() < settled + AHEAD_ROWS).await;
         let none = |_| Positions::default();
         let totals = ingest.object(objects, entry, 0, false, none, |rows| seen.take(rows)).await?;
         progress.advance(entry.size);
@@ -276,13 +289,16 @@ impl Seen {
 
     /// How many were in the store before, or came twice.
     async fn duplicates(&self, before: &Tables) -> anyhow::Result<u64> {
-        let Ids { ids, range, .. } = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let Ids { mut ids, range, .. } = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let Some((first, last)) = range else { return Ok(0) };
-        let known: HashSet<RecordId> =
-            before.archive.ids(Interval { from: first, to: last.plus(1) }).await?.into_iter().collect();
-        let mut fresh = HashSet::with_capacity(ids.len());
-        let again = ids.iter().filter(|id| known.contains(*id) || !fresh.insert(**id)).count();
-        Ok(u64::try_from(again)?)
+        let read = ids.len();
+        // Sorted in place: there may be millions.
+        ids.sort_unstable();
+        ids.dedup();
+        let mut known = before.archive.ids(Interval { from: first, to: last.plus(1) }).await?;
+        known.sort_unstable();
+        let fresh = ids.iter().filter(|id| known.binary_search(id).is_err()).count();
+        Ok(u64::try_from(read - fresh)?)
     }
 }
 
@@ -310,40 +326,61 @@ struct Settling {
     rules: Arc<Rules>,
     clock: Arc<dyn Clock>,
     writer: String,
+    /// How many rows are settled, or are left to another process to settle.
+    settled: watch::Sender<usize>,
 }
 
 impl Settling {
     /// Returns when the ledger covers the last object, once that is known.
     async fn run(mut self, seen: Arc<Seen>, mut last: watch::Receiver<Option<u64>>) -> anyhow::Result<()> {
-        let mut settled = 0;
         loop {
-            // The sender is dropped early only if reading failed; then there is nothing more to wait for.
-            let gone = tokio::time::timeout(PAUSE, last.changed()).await.is_ok_and(|changed| changed.is_err());
-            let end = *last.borrow();
-            if gone && end.is_none() {
-                return Ok(());
-            }
-            if end.is_some() || seen.count() >= settled + SETTLE_ROWS {
-                settled = seen.count();
-                self.portion().await?;
-            }
+            let (end, settled) = (*last.borrow(), *self.settled.borrow());
             if let Some(end) = end {
                 self.settler.tables.refresh().await?;
                 if self.settler.tables.covered_of(&self.writer).await? >= end {
+                    self.merge_if_many().await;
                     let mut tables = self.settler.tables.clone();
                     return Ok(self.settler.role.release(&mut tables).await?);
                 }
             }
+            if end.is_some() || seen.count() >= settled + SETTLE_ROWS {
+                let rows = self.portion().await?;
+                // What an earlier import or another process left is settled too. Where somebody else settles, nobody waits.
+                let settled = if rows > 0 { (settled + rows).min(seen.count()) } else { seen.count() };
+                self.settled.send_replace(settled);
+                if rows > 0 {
+                    if rows >= SETTLE_ROWS {
+                        // A backfill, to its end: its last records are no different from those before.
+                        self.settler.newcomers_from = 1;
+                    }
+                    continue;
+                }
+            }
+            // The sender is dropped early only if reading failed; then there is nothing more to wait for.
+            let gone = tokio::time::timeout(PAUSE, last.changed()).await.is_ok_and(|changed| changed.is_err());
+            if gone && last.borrow().is_none() {
+                return Ok(());
+            }
         }
     }
 
-    /// Tries again what another process on the same object store may have overtaken.
-    async fn portion(&mut self) -> anyhow::Result<()> {
+    /// Objects that each hold many days leave many small files.
+    async fn merge_if_many(&mut self) {
+        let many = self.settler.tables.calls.table().files().is_ok_and(|files| files.len() > MANY_FILES);
+        if many && let Err(error) = self.settler.upkeep(self.clock.now(), MERGES).await {
+            warn!(error = &error as &dyn std::error::Error, "files can't be merged; `polymeter maintain` tries again");
+        }
+    }
+
+    /// Settles a portion and returns its rows. Tries again what another process on the same object store may have
+    /// overtaken.
+    async fn portion(&mut self) -> anyhow::Result<usize> {
         let mut attempt = 1;
         loop {
             let (now, rules) = (self.clock.now(), Arc::clone(&self.rules));
             match self.settler.settle_portion(SETTLE_ROWS, now, HOT_US, &rules, false).await {
-                Ok(_) | Err(PipelineError::RoleTaken) => return Ok(()),
+                Ok(Portion::Settled(rows)) => return Ok(rows),
+                Ok(Portion::Small) | Err(PipelineError::RoleTaken) => return Ok(0),
                 Err(error) if attempt == 5 => {
                     return Err(error).context(
                         "settling failed; the records are in the journal and are settled by the next serve or import",

@@ -1,5 +1,6 @@
 //! How each Rust type of the model is one Arrow column.
 
+use std::fmt::{self, Write};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -75,6 +76,16 @@ impl Cell for String {
     }
 }
 
+fn texts(cells: impl Iterator<Item: fmt::Display>) -> StringArray {
+    let mut texts = StringBuilder::new();
+    for cell in cells {
+        // Writing to a builder can't fail; the value ends with what is appended.
+        let _ = write!(texts, "{cell}");
+        texts.append_value("");
+    }
+    texts.finish()
+}
+
 /// Enumerations and ids are stored as the text that every surface shows.
 macro_rules! text_cell {
     ($type:ty, $parse:expr) => {
@@ -84,7 +95,7 @@ macro_rules! text_cell {
                 DataType::Utf8
             }
             fn column<'a>(cells: impl Iterator<Item = &'a Self>) -> ArrayRef {
-                Arc::new(StringArray::from_iter_values(cells.map(ToString::to_string)))
+                Arc::new(texts(cells))
             }
             fn cells(column: &ArrayRef) -> Option<Vec<Self>> {
                 let parse: fn(&str) -> Option<Self> = $parse;

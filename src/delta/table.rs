@@ -15,7 +15,7 @@ use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake::kernel::{Action, Add, StructType, Transaction};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
-use futures::StreamExt;
+use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use tracing::{info, warn};
 
@@ -24,6 +24,7 @@ use super::file::{DataFile, NewFile};
 use super::parquet_file;
 use super::upkeep::set_aside_pointer;
 use crate::clock::{Clock, SystemClock};
+use crate::cores::heavy;
 use crate::store::Store;
 use crate::telemetry::metrics;
 
@@ -246,7 +247,7 @@ impl Table {
     pub async fn write_file(&self, day: &str, name: &str, batch: RecordBatch) -> Result<NewFile, DeltaError> {
         let table = self.name;
         let (rows, stats) = (batch.num_rows(), parquet_file::statistics(&batch));
-        let bytes = tokio::task::spawn_blocking(move || parquet_file::encode(&batch))
+        let bytes = heavy(move || parquet_file::encode(&batch))
             .await
             .map_err(|_| DeltaError::Interrupted)?
             .map_err(|source| DeltaError::File { table, source })?;
@@ -376,6 +377,20 @@ impl Table {
     /// # Errors
     /// The scan fails.
     pub async fn scan(&self, filter: Expr, columns: &[&str]) -> Result<Vec<RecordBatch>, DeltaError> {
+        self.stream(filter, columns).await?.try_collect().await
+    }
+
+    /// The same batch by batch, in no order.
+    ///
+    /// # Errors
+    /// The scan fails, now or later.
+    pub async fn stream(
+        &self,
+        filter: Expr,
+        columns: &[&str],
+    ) -> Result<impl Stream<Item = Result<RecordBatch, DeltaError>> + Send + use<>, DeltaError> {
+        let table = self.name;
+        let failed = move |source| DeltaError::Scan { table, source: Box::new(source) };
         let context = SessionContext::new();
         let provider = self.provider(&context).await?;
         let rows = async {
@@ -383,9 +398,9 @@ impl Table {
             if !columns.is_empty() {
                 frame = frame.select_columns(columns)?;
             }
-            frame.collect().await
+            frame.execute_stream().await
         };
-        rows.await.map_err(|source| DeltaError::Scan { table: self.name, source: Box::new(source) })
+        Ok(rows.await.map_err(failed)?.map_err(failed))
     }
 
     /// The rows of these active files that satisfy `filter`, with the columns as they are stored.

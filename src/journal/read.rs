@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::TryStreamExt;
+use futures::stream::FuturesOrdered;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use tracing::error;
 
@@ -18,8 +19,12 @@ use crate::telemetry::metrics;
 const DAMAGED: &str = "journal-damaged";
 /// Longest wait for one object: who follows a journal has other things to do.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Objects that are read at once.
+/// Objects that are read at once over a network, and from a disk, which keeps nobody waiting: each thread that made rows
+/// keeps memory for more.
 const AT_ONCE: usize = 16;
+const LOCAL_AT_ONCE: usize = 2;
+/// Bytes of objects that are read ahead: rows take several times as much.
+const AHEAD_BYTES: u64 = 8 << 20;
 
 /// An object as a listing shows it.
 #[derive(Clone, Debug)]
@@ -169,31 +174,36 @@ pub async fn read_tail(
 ) -> Result<(Vec<Commit>, Tail), JournalError> {
     let mut seen = settled.clone();
     let mut wanted = Vec::new();
-    let mut by_writer: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    let mut by_writer: BTreeMap<String, BTreeMap<u64, u64>> = BTreeMap::new();
     for object in list(store).await? {
         if object.sequence > settled.get(&object.writer).copied().unwrap_or(0) {
-            by_writer.entry(object.writer).or_default().push(object.sequence);
+            by_writer.entry(object.writer).or_default().insert(object.sequence, object.size);
         }
     }
-    for (writer, sequences) in by_writer {
+    for (writer, there) in by_writer {
         let mut expected = settled.get(&writer).map_or(1, |seen| seen + 1);
-        let last = sequences.last().copied().unwrap_or(0);
-        let there: BTreeSet<u64> = sequences.into_iter().collect();
+        let last = there.last_key_value().map_or(0, |(last, _)| *last);
         while expected <= last {
             // A listing may show an object and not yet the one before it; asking for it by name tells.
-            if there.contains(&expected) || !is_set_aside(store, &writer, expected).await? {
-                wanted.push((writer.clone(), expected));
+            let size = there.get(&expected).copied();
+            if size.is_some() || !is_set_aside(store, &writer, expected).await? {
+                wanted.push((writer.clone(), expected, size.unwrap_or(0)));
             }
             expected += 1;
         }
     }
-    let read = wanted.into_iter().map(|(writer, sequence)| async move {
-        let found = find(store, &writer, sequence).await?;
-        Ok::<_, JournalError>((writer, sequence, found))
-    });
-    let mut objects = stream::iter(read).buffered(AT_ONCE);
+    let (mut wanted, mut reading, mut ahead) = (wanted.into_iter().peekable(), FuturesOrdered::new(), 0);
     let (mut commits, mut rows) = (Vec::new(), 0);
-    while let Some((writer, sequence, found)) = objects.try_next().await? {
+    let at_once = if store.local().is_some() { LOCAL_AT_ONCE } else { AT_ONCE };
+    loop {
+        while let Some((writer, sequence, size)) = wanted
+            .next_if(|(_, _, size)| reading.is_empty() || (reading.len() < at_once && ahead + size <= AHEAD_BYTES))
+        {
+            ahead += size;
+            reading.push_back(find_sized(store, writer, sequence, size));
+        }
+        let Some((found, writer, sequence, size)) = reading.try_next().await? else { break };
+        ahead -= size;
         match found {
             Found::Object(object) => {
                 rows += object.rows.len();
@@ -212,6 +222,15 @@ pub async fn read_tail(
         }
     }
     Ok((commits, seen))
+}
+
+async fn find_sized(
+    store: &Store,
+    writer: String,
+    sequence: u64,
+    size: u64,
+) -> Result<(Found, String, u64, u64), JournalError> {
+    Ok((find(store, &writer, sequence).await?, writer, sequence, size))
 }
 
 /// Makes the objects up to these numbers outlast a power cut. Whoever wrote them may have died, or not be done, before

@@ -1,9 +1,12 @@
 //! The archive: every observation, kept for a retention period.
 
+use std::pin::pin;
+
 use datafusion::logical_expr::{Expr, col, lit};
 use datafusion::scalar::ScalarValue;
+use futures::TryStreamExt;
 
-use super::tables::{LedgerError, SideTable, decoded, decoded_as};
+use super::tables::{LedgerError, SideTable, decoded, decoded_as, rows};
 use crate::model::{Interval, Observation, RecordId, Timestamp};
 
 /// The table `observations`.
@@ -25,6 +28,23 @@ impl Archive {
     /// The table can't be read.
     pub async fn read(&self, within: Interval) -> Result<Vec<Observation>, LedgerError> {
         decoded(self.table().scan(between(within), &[]).await?)
+    }
+
+    /// Shows those that start in `within` to `each`, in no order, with these columns only.
+    ///
+    /// # Errors
+    /// The table can't be read.
+    pub async fn visit(
+        &self,
+        within: Interval,
+        columns: &[&str],
+        mut each: impl FnMut(&Observation) + Send,
+    ) -> Result<(), LedgerError> {
+        let mut batches = pin!(self.table().stream(between(within), columns).await?);
+        while let Some(batch) = batches.try_next().await? {
+            rows(&batch)?.iter().for_each(&mut each);
+        }
+        Ok(())
     }
 
     /// The ids of the observations that start in `within`.

@@ -83,7 +83,7 @@ pub fn plan_calls(files: Vec<DataFile>, now: Timestamp) -> Vec<Merge> {
         let mut rows = 0;
         let mut run: Vec<(Interval, DataFile)> = Vec::new();
         let mut close = |run: &mut Vec<(Interval, DataFile)>| {
-            let ends = run.first().map(|first| first.0.from).zip(run.last().map(|last| last.0.to));
+            let ends = run.first().map(|first| first.0.from).zip(run.iter().map(|(range, _)| range.to).max());
             if let Some((from, to)) = ends.filter(|_| run.len() > 1) {
                 let range = Some(Interval { from: from.floor(SLICE_US), to });
                 merges.push(Merge { files: run.drain(..).map(|(_, file)| file).collect(), range });

@@ -1,13 +1,14 @@
-//! The ledger: the table `calls`, always clean. It is written in slices of event time; a slice is replaced whole. Each
-//! file holds a run of slices, said by its name, and no two files hold the same slice.
+//! The ledger: the table `calls`, always clean. It is written in slices of event time; a slice is replaced whole, or
+//! calls are added to it. Each file holds calls of a run of slices, said by its name, and no others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 
 use super::archive::{FLOOR_MARK, between};
-use super::tables::{JOURNAL_MARK, LedgerError, one_batch, unique_name};
-use crate::columns::{Row, stored};
+use super::tables::{JOURNAL_MARK, LedgerError, encoded, one_batch, sorted, unique_name};
+use crate::columns::Row;
 use crate::delta::{Change, DataFile, Marks, NewFile, Table};
 use crate::model::{Call, HOUR_US, Interval, Timestamp};
 use crate::store::Store;
@@ -35,6 +36,9 @@ pub struct Calls {
 }
 
 impl Calls {
+    /// What the rows of a file are sorted by.
+    pub(super) const ORDER: [&str; 2] = ["ts", "call_id"];
+
     /// Opens or creates the table.
     ///
     /// # Errors
@@ -96,15 +100,24 @@ impl Calls {
     ///
     /// # Errors
     /// The store fails.
-    pub async fn write<'a>(
-        &self,
-        run: Interval,
-        calls: impl ExactSizeIterator<Item = &'a Call> + Clone + Send,
-    ) -> Result<NewFile, LedgerError> {
-        let failed = |source| LedgerError::Columns { table: Call::TABLE, source };
-        let batch = Call::encode(calls).map_err(failed)?;
-        let batch = stored(&batch, self.table.schema()?.as_ref()).map_err(failed)?;
-        self.write_batch(run, batch).await
+    pub async fn write(&self, run: Interval, calls: &[&Call]) -> Result<NewFile, LedgerError> {
+        self.write_batch(run, Self::encode(&self.table.schema()?, calls)?).await
+    }
+
+    /// Calls as the table stores them; `columns` are those of the table.
+    ///
+    /// # Errors
+    /// They can't be encoded.
+    pub fn encode(columns: &SchemaRef, calls: &[&Call]) -> Result<RecordBatch, LedgerError> {
+        encoded(calls, columns)
+    }
+
+    /// Stores encoded calls of a run of slices, in whatever order, as a file that is not yet part of the ledger.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn write_encoded(&self, run: Interval, batches: Vec<RecordBatch>) -> Result<NewFile, LedgerError> {
+        self.write_batch(run, sorted(&self.table, batches, &Self::ORDER)?).await
     }
 
     /// Stores rows, with columns as the table stores them, as the file of a run.
@@ -121,8 +134,8 @@ impl Calls {
         super::tables::decoded(self.table.scan(between(within), &[]).await?)
     }
 
-    /// Replaces `slices` by `files` and says what the ledger covers now, in one commit. Files that hold other slices too
-    /// are split.
+    /// Replaces `slices` by `files`, which may also add calls to other slices, and says what the ledger covers now, in one
+    /// commit. Files that hold other slices too are split.
     ///
     /// # Errors
     /// Nothing was replaced.

@@ -1,9 +1,11 @@
 //! What the tables have in common: rows appended day by day with the journal's watermarks.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
+use arrow::compute::{SortColumn, concat, concat_batches, interleave, lexsort_to_indices};
 use arrow::datatypes::SchemaRef;
 
 use crate::columns::{ColumnError, Row, stored, stored_schema};
@@ -66,6 +68,8 @@ pub struct SideTable<R> {
     _rows: std::marker::PhantomData<fn() -> R>,
 }
 
+/// Rows that are read column by column at once: they are wide, and more of them don't stay in the processor's cache.
+const ENCODED_AT_ONCE: usize = 1024;
 /// Prefix of the marks that hold a writer's journal sequence.
 pub(super) const JOURNAL_MARK: &str = "journal/";
 
@@ -119,7 +123,7 @@ impl<R: Row + Send + 'static> SideTable<R> {
 
 /// Stores rows sorted by time, one file for each day.
 async fn write_by_day<R: Row>(table: &Table, rows: &[&R]) -> Result<Vec<NewFile>, LedgerError> {
-    let failed = |source| LedgerError::Columns { table: R::TABLE, source };
+    let schema = table.schema()?;
     let mut days: BTreeMap<String, Vec<&R>> = BTreeMap::new();
     for row in rows {
         days.entry(row.instant().day().to_string()).or_default().push(row);
@@ -127,11 +131,24 @@ async fn write_by_day<R: Row>(table: &Table, rows: &[&R]) -> Result<Vec<NewFile>
     let mut files = Vec::with_capacity(days.len());
     for (day, mut rows) in days {
         rows.sort_by_key(|row| row.instant());
-        let batch = R::encode(rows.iter().copied()).map_err(failed)?;
-        let batch = stored(&batch, table.schema()?.as_ref()).map_err(failed)?;
+        let batch = encoded(&rows, &schema)?;
         files.push(table.write_file(&day, &format!("part-{}", unique_name()), batch).await?);
     }
     Ok(files)
+}
+
+/// Rows as the table stores them.
+pub(super) fn encoded<R: Row>(rows: &[&R], table: &SchemaRef) -> Result<RecordBatch, LedgerError> {
+    let encode = |rows: &[&R]| R::encode(rows.iter().copied()).and_then(|batch| stored(&batch, table));
+    let batches = || -> Result<RecordBatch, ColumnError> {
+        let batches = rows.chunks(ENCODED_AT_ONCE).map(encode).collect::<Result<Vec<_>, _>>()?;
+        let columns = match batches.first() {
+            Some(batch) => batch.schema(),
+            None => return encode(&[]),
+        };
+        Ok(concat_batches(&columns, &batches)?)
+    };
+    batches().map_err(|source| LedgerError::Columns { table: R::TABLE, source })
 }
 
 /// The rows of all batches; columns that were not read keep their defaults.
@@ -143,29 +160,65 @@ pub(super) fn decoded<R: Row>(batches: Vec<RecordBatch>) -> Result<Vec<R>, Ledge
 pub(super) fn decoded_as<R: Row, T>(batches: Vec<RecordBatch>, part: impl Fn(R) -> T) -> Result<Vec<T>, LedgerError> {
     let mut parts = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
     for batch in batches {
-        let rows = R::decode(&batch).map_err(|source| LedgerError::Columns { table: R::TABLE, source })?;
-        parts.extend(rows.into_iter().map(&part));
+        parts.extend(rows(&batch)?.into_iter().map(&part));
     }
     Ok(parts)
+}
+
+/// The rows of a batch.
+pub(super) fn rows<R: Row>(batch: &RecordBatch) -> Result<Vec<R>, LedgerError> {
+    R::decode(batch).map_err(|source| LedgerError::Columns { table: R::TABLE, source })
+}
+
+/// The rows of all batches sorted by these columns, with exactly the columns and types that the table stores. Each column
+/// is let go once it is copied: rows are many here.
+pub(super) fn sorted(table: &Table, batches: Vec<RecordBatch>, order: &[&str]) -> Result<RecordBatch, LedgerError> {
+    let schema = table.schema()?;
+    if batches.is_empty() {
+        return Ok(RecordBatch::new_empty(schema));
+    }
+    let sort = || -> Result<RecordBatch, ColumnError> {
+        let typed = batches.iter().map(|batch| typed(batch, &schema)).collect::<Result<Vec<_>, _>>()?;
+        drop(batches);
+        let keys = order.iter().map(|name| {
+            let parts: Vec<_> =
+                typed.iter().filter_map(|batch| batch.column_by_name(name)).map(AsRef::as_ref).collect();
+            Ok(SortColumn { values: concat(&parts)?, options: None })
+        });
+        let places = lexsort_to_indices(&keys.collect::<Result<Vec<_>, ColumnError>>()?, None)?;
+        let rows: Vec<(usize, usize)> =
+            typed.iter().enumerate().flat_map(|(at, batch)| (0..batch.num_rows()).map(move |row| (at, row))).collect();
+        let rows: Vec<_> =
+            places.values().iter().filter_map(|place| rows.get(usize::try_from(*place).ok()?)).copied().collect();
+        let mut left: Vec<_> = typed.into_iter().map(|batch| batch.into_parts().1.into_iter()).collect();
+        let columns = schema.fields().iter().map(|_| {
+            let parts = left.iter_mut().map(|columns| columns.next().ok_or(ColumnError::Missing));
+            let parts = parts.collect::<Result<Vec<_>, _>>()?;
+            Ok(interleave(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>(), &rows)?)
+        });
+        let columns = columns.collect::<Result<Vec<_>, ColumnError>>()?;
+        Ok(RecordBatch::try_new(Arc::clone(&schema), columns)?)
+    };
+    sort().map_err(|source| LedgerError::Columns { table: table.name(), source })
 }
 
 /// All batches as one, with exactly the columns and types that the table stores.
 pub(super) fn one_batch(batches: &[RecordBatch], schema: &SchemaRef) -> Result<RecordBatch, LedgerError> {
     let joined = || -> Result<RecordBatch, ColumnError> {
-        let mut typed = Vec::with_capacity(batches.len());
-        for batch in batches {
-            let mut columns = Vec::with_capacity(schema.fields().len());
-            for field in schema.fields() {
-                let column = batch.column_by_name(field.name()).ok_or(ColumnError::Missing)?;
-                // Readers may hand out views; nested types differ in field names only, which a cast can't change.
-                let same = column.data_type() == field.data_type();
-                columns.push(if same { column.clone() } else { arrow::compute::cast(column, field.data_type())? });
-            }
-            typed.push(RecordBatch::try_new(schema.clone(), columns)?);
-        }
-        Ok(arrow::compute::concat_batches(schema, &typed)?)
+        let typed = batches.iter().map(|batch| typed(batch, schema)).collect::<Result<Vec<_>, _>>()?;
+        Ok(concat_batches(schema, &typed)?)
     };
     joined().map_err(|source| LedgerError::Columns { table: "rearranged", source })
+}
+
+fn typed(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ColumnError> {
+    let columns = schema.fields().iter().map(|field| {
+        let column = batch.column_by_name(field.name()).ok_or(ColumnError::Missing)?;
+        // Readers may hand out views; nested types differ in field names only, which a cast can't change.
+        let same = column.data_type() == field.data_type();
+        Ok(if same { column.clone() } else { arrow::compute::cast(column, field.data_type())? })
+    });
+    Ok(RecordBatch::try_new(schema.clone(), columns.collect::<Result<Vec<_>, ColumnError>>()?)?)
 }
 
 /// File names must never repeat, not even after a crash between file and commit.

@@ -4,13 +4,12 @@
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::compute::{SortColumn, lexsort_to_indices, take_record_batch};
 
 use super::archive::{Archive, FLOOR_MARK};
 use super::arrange::{Merge, plan_archive, plan_calls};
 use super::calls::Calls;
 use super::pins::Pins;
-use super::tables::{LedgerError, one_batch, unique_name};
+use super::tables::{LedgerError, sorted, unique_name};
 use crate::delta::{Change, LogUpkeep, Marks, NewFile, Table};
 use crate::model::{HOUR_US, Timestamp};
 use crate::telemetry::{crash_point, metrics};
@@ -104,7 +103,7 @@ pub async fn upkeep_calls(
     report.left = plan.len().saturating_sub(merges);
     for merge in plan.into_iter().take(merges) {
         let Some(range) = merge.range else { continue };
-        let batch = rows_of(calls.table(), &merge, &["ts", "call_id"]).await?;
+        let batch = rows_of(calls.table(), &merge, &Calls::ORDER).await?;
         let file = calls.write_batch(range, batch).await?;
         rearrange(calls.table_mut(), merge, file, &mut report).await?;
     }
@@ -126,12 +125,7 @@ pub async fn upkeep_log(table: &mut Table, retention: &Retention, pins: &Pins) -
 async fn rows_of(table: &Table, merge: &Merge, order: &[&str]) -> Result<RecordBatch, LedgerError> {
     let paths = merge.files.iter().map(|file| file.path.clone()).collect();
     let batches = table.scan_files(paths, None).await?;
-    let batch = one_batch(&batches, &table.schema()?)?;
-    let failed = |source: arrow::error::ArrowError| LedgerError::Columns { table: table.name(), source: source.into() };
-    let keys = order.iter().filter_map(|name| batch.column_by_name(name));
-    let keys: Vec<_> = keys.map(|column| SortColumn { values: column.clone(), options: None }).collect();
-    let indices = lexsort_to_indices(&keys, None).map_err(failed)?;
-    take_record_batch(&batch, &indices).map_err(failed)
+    sorted(table, batches, order)
 }
 
 async fn rearrange(

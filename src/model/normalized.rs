@@ -142,12 +142,11 @@ const FUTURE_TOLERANCE_US: i64 = 24 * HOUR_US;
 /// The last judgement over an observation: what can't be true is rejected with its reason.
 #[must_use]
 pub fn judge(observation: Observation) -> Normalized {
-    let reject = |reason, detail: String| Normalized::rejected(reason, detail);
     if observation.ts < Timestamp::EARLIEST || observation.ts > observation.observed_at.plus(FUTURE_TOLERANCE_US) {
-        return reject("bad_time", format!("call time {} is out of range", observation.ts));
+        return Normalized::rejected("bad_time", format!("call time {} is out of range", observation.ts));
     }
     if let Err(error) = observation.usage.check() {
-        return reject(error.code(), format!("{error}: {:?}", observation.usage));
+        return Normalized::rejected(error.code(), format!("{error}: {:?}", observation.usage));
     }
     Normalized::Observation(Box::new(observation))
 }

@@ -1,7 +1,7 @@
 //! What changed of closed months since they were posted.
 //!
-//! A rewritten slice has a new `settled_at`: only slices in which that or the number of calls differs from the copy are
-//! read and compared, call by call.
+//! A call that is new or computed anew has a new `settled_at`: only slices in which that or the number of calls differs
+//! from the copy are read and compared, call by call.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

@@ -53,7 +53,7 @@ async fn by_day(table: &Calls, sorted: &[Call]) -> Result<Vec<NewFile>, LedgerEr
         let day = first.ts.day();
         let (own, others) = left.split_at(left.partition_point(|call| call.ts.day() == day));
         let to = own.last().map_or(first.ts, |last| last.ts).plus(1);
-        files.push(table.write(Interval { from: first.ts, to }, own.iter()).await?);
+        files.push(table.write(Interval { from: first.ts, to }, &own.iter().collect::<Vec<_>>()).await?);
         left = others;
     }
     Ok(files)

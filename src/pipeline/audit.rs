@@ -8,13 +8,14 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 
 use super::compute::Computed;
-use super::{MARGIN_US, PipelineError, Settler};
+use super::{PipelineError, Settler};
 use crate::columns::Row;
+use crate::cores::heavy;
 use crate::delta::NewFile;
 use crate::journal::{Missing, Tail, read_tail};
 use crate::ledger::LedgerError;
 use crate::model::{Call, HOUR_US, Interval, Observation, RecordId, SLICE_US, Timestamp};
-use crate::settle::{News, Rules, slices};
+use crate::settle::{MARGIN_US, News, Rules, slices};
 
 /// Differences that are told one by one.
 const TOLD: usize = 100;
@@ -170,8 +171,7 @@ impl Settler {
                 let (part, differing) = compare(&ledger, &computed);
                 (part, differing, computed)
             };
-            let (part, differing, computed) =
-                tokio::task::spawn_blocking(work).await.map_err(|_| PipelineError::Stopped)?;
+            let (part, differing, computed) = heavy(work).await.map_err(|_| PipelineError::Stopped)?;
             audit.add(part);
             if write && !differing.is_empty() {
                 let computed = Computed { slices: differing.clone(), calls: computed, ..Computed::default() };

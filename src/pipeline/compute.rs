@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::{MARGIN_US, PipelineError, RecentKeys, Tables};
+use super::{PipelineError, RecentKeys, Tables};
+use crate::cores::heavy;
 use crate::model::{Call, Interval, Observation, RecordId, SLICE_US, Timestamp};
-use crate::settle::{News, Rules, Slices, slices};
+use crate::settle::{MARGIN_US, News, Rules, Slices, slices};
 
 /// Tag of a call that came after its observations had left the archive.
 const LATE_TAG: &str = "late";
@@ -68,7 +69,7 @@ pub async fn compute(
         let calls = calls.into_iter().filter(|(start, _)| touched.contains(start)).collect();
         Computed { slices: touched, calls, keys, absorbed }
     };
-    tokio::task::spawn_blocking(work).await.map_err(|_| PipelineError::Stopped)
+    heavy(work).await.map_err(|_| PipelineError::Stopped)
 }
 
 /// Slices whose observations have left the archive can't be computed. What still arrives for them is merged with the

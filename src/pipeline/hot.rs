@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use super::{MARGIN_US, RecentKeys};
+use super::RecentKeys;
 use crate::ledger::{LedgerError, with_day};
 use crate::model::{Call, Observation, RecordId, Timestamp};
-use crate::settle::{LinkKey, Rules, link_keys, offered_keys, settle, sought_keys};
+use crate::settle::{LinkKey, MARGIN_US, Rules, link_keys, offered_keys, settle, sought_keys};
 
 /// Groups whose calls share one batch.
 const CHUNK_GROUPS: usize = 256;

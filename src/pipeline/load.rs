@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{HotSet, MARGIN_US, PipelineError, Tables};
+use super::{HotSet, PipelineError, Tables};
 use crate::journal::{Commit, JournalError, Missing, Tail, read_tail};
 use crate::ledger::{LedgerError, View};
 use crate::model::{Interval, Observation, Timestamp};
-use crate::settle::{News, Rules};
+use crate::settle::{MARGIN_US, News, Rules};
 use crate::store::Store;
 
 /// Tries to read a moment while another process settles.

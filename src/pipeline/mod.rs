@@ -8,6 +8,7 @@ mod hot;
 mod ingest;
 mod load;
 mod meter;
+mod newcomers;
 mod otlp_sink;
 #[cfg(test)]
 mod power_tests;
@@ -68,6 +69,3 @@ pub enum PipelineError {
     #[error("the pipeline has stopped")]
     Stopped,
 }
-
-/// How far around a slice observations are read: witnesses may be linked through one in between, microseconds.
-pub const MARGIN_US: i64 = 2 * crate::settle::LINK_WINDOW_US;

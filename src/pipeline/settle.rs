@@ -1,22 +1,24 @@
-//! One settle: the journal's tail into the archive, the touched slices of the ledger computed anew, the journal
-//! trimmed. Every step can be repeated: what a mark says is done is not done again, and what the ledger does not cover is
-//! still in the journal.
+//! One settle: the journal's tail into the archive, the touched slices of the ledger computed anew or added to, the
+//! journal trimmed. Every step can be repeated: what a mark says is done is not done again, and what the ledger does not
+//! cover is still in the journal.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryFutureExt, TryStreamExt, stream, try_join};
 use tracing::{info, warn};
 
 use super::compute::{Computed, Scope, compute};
-use super::{MARGIN_US, PipelineError, RecentKeys, Role, Tables};
-use crate::columns::Row;
+use super::newcomers;
+use super::tables::append;
+use super::{PipelineError, RecentKeys, Role, Tables};
+use crate::cores::heavy;
 use crate::delta::NewFile;
 use crate::journal::{self, Commit, JournalError, Missing, Tail};
-use crate::ledger::{LedgerError, Pins, Retention, SideTable, UpkeepReport, upkeep_archive, upkeep_calls, upkeep_log};
-use crate::model::{HOUR_US, Interval, MINUTE_US, RecordId, SLICE_US, Timestamp, runs};
-use crate::settle::{News, Rules};
+use crate::ledger::{Pins, Retention, UpkeepReport, upkeep_archive, upkeep_calls, upkeep_log};
+use crate::model::{HOUR_US, Interval, MINUTE_US, Observation, RecordId, SLICE_US, Timestamp, runs};
+use crate::settle::{Arrivals, MARGIN_US, News, Rules, around};
 use crate::store::Store;
 use crate::telemetry::crash_point;
 
@@ -97,6 +99,10 @@ pub struct Settler {
     /// What an interrupted settle of the first format may have left out.
     left: BTreeSet<Timestamp>,
     settles: u32,
+    /// Merges that the upkeep beside the traffic does; none where days are still being filled.
+    pub merges: usize,
+    /// How many must arrive at once to be looked through for newcomers.
+    pub newcomers_from: usize,
 }
 
 impl Settler {
@@ -114,6 +120,8 @@ impl Settler {
             trimmable: Tail::new(),
             left: BTreeSet::new(),
             settles: 0,
+            merges: UPKEEP_MERGES,
+            newcomers_from: newcomers::FROM_ROWS,
         }
     }
 
@@ -174,15 +182,21 @@ impl Settler {
         journal::make_durable(&self.store, &covered).await?;
         append(&mut self.tables.quarantine, &tail, |commit| commit.rows.quarantined.iter().collect()).await?;
         append(&mut self.tables.metrics, &tail, |commit| commit.rows.metrics.iter().collect()).await?;
-        crash_point("settle.before_archive");
-        append(&mut self.tables.archive, &tail, |commit| commit.rows.observations.iter().map(Arc::as_ref).collect())
-            .await?;
-        crash_point("settle.after_archive");
         let previous = self.tables.horizon().await?;
         let horizon = previous.map_or(horizon, |previous| previous.max(horizon));
-        let scope = self.scope(&tail, previous, horizon, rules).await?;
-        let news = News::of(tail.iter().flat_map(|commit| &commit.rows.observations));
-        let Written { slices, files, keys, absorbed } = self.compute_all(&scope, news, rules, now).await?;
+        let Arrivals { newcomers, others, slices, beside } = self.sort_out(&tail, previous.unwrap_or(horizon)).await?;
+        crash_point("settle.before_archive");
+        let entering = newcomers::enter(&self.tables.calls, newcomers, rules, now);
+        let archiving = append(&mut self.tables.archive, &tail, |commit| {
+            commit.rows.observations.iter().map(Arc::as_ref).collect()
+        });
+        let (entered, ()) = try_join!(entering, archiving.map_err(PipelineError::from))?;
+        crash_point("settle.after_archive");
+        let scope = self.scope(&others, slices, previous, horizon, rules).await?;
+        let news = News::of(others.iter().chain(&beside));
+        let Written { slices, mut files, keys, mut absorbed } = self.compute_all(&scope, news, rules, now).await?;
+        files.extend(entered.files);
+        absorbed.extend(entered.absorbed);
         let calls: usize = files.iter().map(NewFile::rows).sum();
         crash_point("settle.before_ledger");
         let mut marks = std::mem::take(&mut self.inherited);
@@ -219,7 +233,7 @@ impl Settler {
         }
         crash_point("settle.after_trim");
         if self.settles % UPKEEP_EVERY == UPKEEP_FIRST
-            && let Err(error) = self.upkeep(now, UPKEEP_MERGES).await
+            && let Err(error) = self.upkeep(now, self.merges).await
         {
             self.recent = None;
             warn!(error = &error as &dyn std::error::Error, "upkeep failed, will retry");
@@ -290,15 +304,24 @@ impl Settler {
             }
         }
         self.settle(&tail, now.plus(-hot_us).floor(SLICE_US), rules, now).await?;
+        drop(tail);
         self.tidy(now).await;
         Ok(Portion::Settled(found))
     }
 
-    /// What to compute: the slices that pass the horizon, and the surroundings of observations that may change settled
-    /// ones.
+    /// Tells newcomers from others. What an interrupted settle of the first format left is all computed.
+    async fn sort_out(&self, tail: &[Commit], edge: Timestamp) -> Result<Arrivals, PipelineError> {
+        let observations = tail.iter().flat_map(|commit| &commit.rows.observations).cloned().collect();
+        let from_rows = if self.left.is_empty() { self.newcomers_from } else { usize::MAX };
+        newcomers::sort_out(&self.tables, observations, edge, from_rows).await
+    }
+
+    /// What to compute: the slices that pass the horizon, `slices`, and the surroundings of observations that may change
+    /// settled ones.
     async fn scope(
         &mut self,
-        tail: &[Commit],
+        arrived: &[Arc<Observation>],
+        slices: BTreeSet<Timestamp>,
         previous: Option<Timestamp>,
         horizon: Timestamp,
         rules: &Arc<Rules>,
@@ -316,7 +339,7 @@ impl Settler {
         passing.retain(|start| *start < horizon);
         let mut close = Vec::new();
         let edge = previous.unwrap_or(horizon);
-        for observation in tail.iter().flat_map(|commit| &commit.rows.observations) {
+        for observation in arrived {
             if observation.ts < edge {
                 disturbing.insert(observation.ts.floor(MINUTE_US));
             } else if observation.ts < edge.plus(MARGIN_US) {
@@ -329,10 +352,9 @@ impl Settler {
             let recent = self.recent_keys(edge, rules).await?;
             disturbing.extend(close.iter().filter(|o| recent.concern(o)).map(|o| o.ts.floor(MINUTE_US)));
         }
-        let mut candidates = passing.clone();
-        for minute in disturbing {
-            candidates.extend(around(minute));
-        }
+        let mut candidates = slices;
+        candidates.extend(&passing);
+        candidates.extend(disturbing.into_iter().flat_map(around));
         // What is not to be kept does not come back with a late record beside it.
         let floor = self.tables.calls.floor().await?;
         candidates.retain(|start| *start < horizon && *start >= floor);
@@ -348,7 +370,7 @@ impl Settler {
             let read: Vec<_> = self.tables.archive.read(near).await?.into_iter().map(Arc::new).collect();
             let rules = Arc::clone(rules);
             let work = move || RecentKeys::of(&read, horizon, &rules);
-            let keys = tokio::task::spawn_blocking(work).await.map_err(|_| PipelineError::Stopped)?;
+            let keys = heavy(work).await.map_err(|_| PipelineError::Stopped)?;
             self.recent = Some(Recent { horizon, version, keys });
         }
         self.recent.as_ref().map(|recent| &recent.keys).ok_or(PipelineError::Stopped)
@@ -432,7 +454,7 @@ impl Settler {
         let filled = computed.slices.iter().filter(|start| computed.calls.contains_key(start)).copied().collect();
         for run in runs(&filled, usize::MAX) {
             let calls: Vec<_> = computed.calls.range(run.from..run.to).flat_map(|(_, calls)| calls).collect();
-            files.push(self.tables.calls.write(run, calls.iter().copied()).await?);
+            files.push(self.tables.calls.write(run, &calls).await?);
         }
         Ok(files)
     }
@@ -459,11 +481,6 @@ impl Settler {
     }
 }
 
-/// The slices that a witness in this minute may change.
-fn around(minute: Timestamp) -> impl Iterator<Item = Timestamp> {
-    Interval { from: minute, to: minute.plus(MINUTE_US) }.widened(MARGIN_US).slices()
-}
-
 fn highest(tail: &[Commit]) -> Tail {
     let mut highest = Tail::new();
     for commit in tail {
@@ -471,27 +488,4 @@ fn highest(tail: &[Commit]) -> Tail {
         *mark = (*mark).max(commit.sequence);
     }
     highest
-}
-
-/// Appends the rows of commits that the table does not hold yet; commits nothing where there are none.
-async fn append<R: Row + Send + Sync + 'static>(
-    table: &mut SideTable<R>,
-    tail: &[Commit],
-    rows: impl Fn(&Commit) -> Vec<&R>,
-) -> Result<(), LedgerError> {
-    let mut marks: BTreeMap<&str, u64> = BTreeMap::new();
-    let (mut new, mut covered) = (Vec::new(), Tail::new());
-    for commit in tail {
-        let writer: &str = &commit.writer;
-        let mark = match marks.get(writer) {
-            Some(mark) => *mark,
-            None => *marks.entry(writer).or_insert(table.watermark(writer).await?),
-        };
-        let of_commit = rows(commit);
-        if commit.sequence > mark && !of_commit.is_empty() {
-            new.extend(of_commit);
-            covered.insert(writer.to_owned(), commit.sequence);
-        }
-    }
-    if new.is_empty() { Ok(()) } else { table.append(&new, &covered).await.map(drop) }
 }

@@ -1,6 +1,6 @@
 //! Settlers on one store, on a clock of the test's: what one leaves, another finds, and no witness is forgotten.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::catalog::Catalog;
 use crate::journal::{Missing, Positions, read_tail};
 use crate::ledger::Retention;
 use crate::model::{
-    HOUR_US, Interval, MINUTE_US, Observation, Rows, SLICE_US, Timestamp, Usage, UsageStatus, Witness, fingerprint,
+    HOUR_US, Interval, MINUTE_US, Observation, Rows, Timestamp, Usage, UsageStatus, Witness, fingerprint,
 };
 use crate::pricing::PriceBook;
 use crate::settle::Rules;
@@ -47,14 +47,22 @@ impl Place {
 
     /// Journals observations as `writer` and settles what the journal holds.
     async fn settle(&self, settler: &mut Settler, observations: Vec<Observation>, horizon: Timestamp) {
+        self.journal(observations).await;
+        self.settle_journal(settler, horizon).await;
+    }
+
+    async fn journal(&self, observations: Vec<Observation>) {
         let journal = Tables::open(&self.store).await.unwrap().journal(&self.store, "w", None).await.unwrap();
         let rows = Rows { observations: observations.into_iter().map(Arc::new).collect(), ..Rows::default() };
         journal.append(rows, Positions::default()).await.unwrap();
+    }
+
+    async fn settle_journal(&self, settler: &mut Settler, horizon: Timestamp) {
         settler.tables.refresh().await.unwrap();
         let covered = settler.tables.covered(&self.store).await.unwrap();
         let (tail, _) = read_tail(&self.store, &covered, usize::MAX, Missing::Refuse).await.unwrap();
         let now = horizon.plus(15 * MINUTE_US);
-        settler.settle(&tail, horizon.floor(SLICE_US), &self.rules, now).await.unwrap();
+        settler.settle(&tail, horizon, &self.rules, now).await.unwrap();
         // So that another settler on this store can have it.
         let mut tables = settler.tables.clone();
         settler.role.release(&mut tables).await.unwrap();
@@ -186,4 +194,85 @@ async fn a_held_witness_that_another_settled_is_asked_for_and_not_shown_beside_i
     let mut hot = held();
     assert!(!hot.settled(Some(horizon), 0, &place.rules, &HashSet::from([id]), |_| true));
     assert_eq!(shown(&mut hot), 1);
+}
+
+/// As a backfill settles: newcomers are added to slices that hold calls already, and what is linked to something older
+/// is still merged with it.
+#[tokio::test]
+async fn newcomers_are_added_and_the_others_merged() {
+    let place = Place::new().await;
+    let mut settler = place.settler(Retention::default()).await;
+    settler.newcomers_from = 2;
+    let (horizon, at) = (MIDNIGHT.plus(DAY_US), |minutes: i64| MIDNIGHT.plus(minutes * MINUTE_US));
+    let call = |n: i64, minutes: i64| witness(&format!("o{n}"), &format!("c{n}"), at(minutes), Some(10));
+    let half =
+        |side: &str, n: i64, minutes: i64, input| witness(&format!("{side}{n}"), &format!("c{n}"), at(minutes), input);
+    place
+        .settle(&mut settler, (0..20).map(|n| call(n, 7 * n)).chain([half("a", 90, 3, None)]).collect(), horizon)
+        .await;
+    assert_eq!(place.audited(&mut settler).await, (21, 200));
+    let files = |settler: &Settler| settler.tables.calls.table().files().unwrap().len();
+    assert_eq!(files(&settler), 1);
+
+    // All new, in the slices of the first; some over midnight.
+    place.settle(&mut settler, (20..60).map(|n| call(n, 7 * (n - 30) + 1)).collect(), horizon).await;
+    assert_eq!(place.audited(&mut settler).await, (61, 600));
+    assert_eq!(files(&settler), 3, "one more for each day, and none replaced");
+
+    // A witness of an old call, a copy of an old record, and among newcomers near and far one call of two witnesses.
+    let mixed = vec![
+        half("b", 90, 4, Some(1000)),
+        call(5, 35),
+        call(61, 2),
+        half("a", 62, 700, None),
+        half("b", 62, 701, Some(5)),
+        call(63, 709),
+    ];
+    place.settle(&mut settler, mixed.clone(), horizon).await;
+    assert_eq!(place.audited(&mut settler).await, (64, 1625));
+    // Delivered once more: nothing changes, whichever way it goes.
+    place.settle(&mut settler, mixed.clone(), horizon).await;
+    settler.newcomers_from = usize::MAX;
+    place.settle(&mut settler, mixed, horizon).await;
+    assert_eq!(place.audited(&mut settler).await, (64, 1625));
+
+    // Merged files hold the same, and a slice that lay in several is replaced in all of them.
+    settler.upkeep(horizon.plus(40 * DAY_US), 10).await.unwrap();
+    assert_eq!(files(&settler), 2);
+    place.settle(&mut settler, vec![half("c", 61, 2, Some(10)), half("c", 25, -34, Some(10))], horizon).await;
+    assert_eq!(place.audited(&mut settler).await, (64, 1625));
+}
+
+/// What a settle put into the archive before it died is no newcomer the next time, and counts once all the same.
+#[tokio::test]
+async fn what_the_archive_holds_already_is_settled_all_the_same() {
+    let place = Place::new().await;
+    let mut settler = place.settler(Retention::default()).await;
+    settler.newcomers_from = 2;
+    let horizon = MIDNIGHT.plus(DAY_US);
+    let calls: Vec<_> =
+        (0..30).map(|n| witness(&format!("o{n}"), &format!("c{n}"), MIDNIGHT.plus(n * MINUTE_US), Some(1))).collect();
+    let marks = BTreeMap::from([("w".to_owned(), 1)]);
+    place.journal(calls.clone()).await;
+    settler.tables.archive.append(&calls.iter().collect::<Vec<_>>(), &marks).await.unwrap();
+    place.settle_journal(&mut settler, horizon).await;
+    assert_eq!(place.audited(&mut settler).await, (30, 30));
+}
+
+/// When memory is short the horizon is one of a minute, inside a slice: that slice is computed again when it has passed.
+#[tokio::test]
+async fn newcomers_beside_a_horizon_inside_a_slice_count_once() {
+    let place = Place::new().await;
+    let mut settler = place.settler(Retention::default()).await;
+    settler.newcomers_from = 2;
+    let at = |minutes: i64| MIDNIGHT.plus(minutes * MINUTE_US);
+    let calls = |run: &str, from: i64, to: i64| -> Vec<_> {
+        (from..to).map(|n| witness(&format!("{run}{n}"), &format!("{run}{n}"), at(n), Some(1))).collect()
+    };
+    place.settle(&mut settler, calls("a", -60, -50), at(14)).await;
+    place.settle(&mut settler, calls("b", -30, 14), at(14)).await;
+    assert_eq!(place.audited(&mut settler).await, (54, 54));
+    place.settle(&mut settler, calls("c", -30, 20), at(19)).await;
+    place.settle(&mut settler, calls("d", -30, 20), at(30)).await;
+    assert_eq!(place.audited(&mut settler).await, (154, 154));
 }

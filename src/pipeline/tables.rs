@@ -1,6 +1,6 @@
 //! The settled tables together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -178,4 +178,27 @@ impl Tables {
             bills: self.bills.clone(),
         }
     }
+}
+
+/// Appends the rows of commits that the table does not hold yet; commits nothing where there are none.
+pub(super) async fn append<R: Row + Send + Sync + 'static>(
+    table: &mut SideTable<R>,
+    tail: &[Commit],
+    rows: impl Fn(&Commit) -> Vec<&R>,
+) -> Result<(), LedgerError> {
+    let mut marks: BTreeMap<&str, u64> = BTreeMap::new();
+    let (mut new, mut covered) = (Vec::new(), Tail::new());
+    for commit in tail {
+        let writer: &str = &commit.writer;
+        let mark = match marks.get(writer) {
+            Some(mark) => *mark,
+            None => *marks.entry(writer).or_insert(table.watermark(writer).await?),
+        };
+        let of_commit = rows(commit);
+        if commit.sequence > mark && !of_commit.is_empty() {
+            new.extend(of_commit);
+            covered.insert(writer.to_owned(), commit.sequence);
+        }
+    }
+    if new.is_empty() { Ok(()) } else { table.append(&new, &covered).await.map(drop) }
 }

@@ -8,12 +8,10 @@ use super::{QueryError, ReportFailure};
 use crate::finance::bill::{CallOptions, CallsReport, CallsSide, LoggedCall, match_calls};
 use crate::ledger::View;
 use crate::model::{HOUR_US, Interval, Observation, Outcome, RecordId, Timestamp, UsageStatus, Witness};
-use crate::settle::{LINK_WINDOW_US, Rules, Settled, settle};
+use crate::settle::{MARGIN_US, Rules, Settled, settle};
 
 /// So much of the archive is in memory at once.
 const PORTION_US: i64 = 3 * HOUR_US;
-/// Links of links reach so far.
-const MARGIN_US: i64 = 2 * LINK_WINDOW_US;
 
 /// Who speaks on a side: kinds of witnesses, or sources by their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -61,22 +61,62 @@ pub fn hashed(kind: u8, id: &str, part: &str) -> LinkKey {
     hasher.finish()
 }
 
+/// The columns that [`link_keys`] looks at.
+pub const LINK_COLUMNS: [&str; 10] = [
+    "observation_id",
+    "ts",
+    "witness",
+    "provider_request_id",
+    "response_id",
+    "gateway_request_id",
+    "trace_id",
+    "chain_id",
+    "outcome",
+    "service",
+];
+
 /// Splits observations into groups that share no id.
 #[must_use]
 pub fn group(observations: Vec<Arc<Observation>>) -> Vec<Vec<Arc<Observation>>> {
-    let mut sets = DisjointSets::new(observations.len());
-    let mut first: HashMap<LinkKey, usize> = HashMap::with_capacity(observations.len());
-    for (index, observation) in observations.iter().enumerate() {
-        for key in link_keys(observation) {
-            let other = *first.entry(key).or_insert(index);
-            sets.join(index, other);
+    Linked::of(&observations).groups(observations)
+}
+
+/// Observations by place, joined where they share an id.
+#[derive(Debug)]
+pub struct Linked {
+    sets: DisjointSets,
+    first: HashMap<LinkKey, usize>,
+}
+
+impl Linked {
+    /// Joins these.
+    #[must_use]
+    pub fn of(observations: &[Arc<Observation>]) -> Self {
+        let mut sets = DisjointSets::new(observations.len());
+        let mut first: HashMap<LinkKey, usize> = HashMap::with_capacity(observations.len());
+        for (index, observation) in observations.iter().enumerate() {
+            for key in link_keys(observation) {
+                let other = *first.entry(key).or_insert(index);
+                sets.join(index, other);
+            }
         }
+        Self { sets, first }
     }
-    let mut groups: HashMap<usize, Vec<Arc<Observation>>> = HashMap::new();
-    for (index, observation) in observations.into_iter().enumerate() {
-        groups.entry(sets.root(index)).or_default().push(observation);
+
+    /// Places of some of those that share an id with `observation`: each of their groups has one among them.
+    pub fn kin<'a>(&'a self, observation: &'a Observation) -> impl Iterator<Item = usize> + 'a {
+        link_keys(observation).filter_map(|key| self.first.get(&key).copied())
     }
-    groups.into_values().collect()
+
+    /// The groups of what was joined.
+    #[must_use]
+    pub fn groups<T>(mut self, members: Vec<T>) -> Vec<Vec<T>> {
+        let mut groups: HashMap<usize, Vec<T>> = HashMap::new();
+        for (index, member) in members.into_iter().enumerate() {
+            groups.entry(self.sets.root(index)).or_default().push(member);
+        }
+        groups.into_values().collect()
+    }
 }
 
 /// Union-find over indices.

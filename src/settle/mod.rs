@@ -6,6 +6,7 @@ mod count;
 mod explain;
 mod link;
 mod merge;
+mod newcomers;
 mod slices;
 #[cfg(test)]
 mod tests;
@@ -15,8 +16,9 @@ use std::sync::Arc;
 
 pub use count::{LINK_WINDOW_US, LeftOut, Rule};
 pub use explain::{CallExplained, Explanation, Figure, Joined, Seen, explain};
-pub use link::{LinkKey, group, link_keys, offered_keys, sought_keys};
-pub use slices::{News, Slices, slices};
+pub use link::{LINK_COLUMNS, LinkKey, group, link_keys, offered_keys, sought_keys};
+pub use newcomers::{Arrivals, Newcomers};
+pub use slices::{MARGIN_US, News, Slices, around, slices};
 
 use crate::attribution::Attribution;
 use crate::catalog::{Catalog, ModelIdentity, ModelQuery};

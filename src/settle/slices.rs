@@ -3,8 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Rules, Settled, group, settle};
-use crate::model::{Call, Interval, Observation, RecordId, SLICE_US, Timestamp};
+use super::{LINK_WINDOW_US, Rules, Settled, group, settle};
+use crate::model::{Call, Interval, MINUTE_US, Observation, RecordId, SLICE_US, Timestamp};
+
+/// How far around a slice observations are read: witnesses may be linked through one in between, microseconds.
+pub const MARGIN_US: i64 = 2 * LINK_WINDOW_US;
+
+/// The slices that a witness in the minute of `ts` may change.
+pub fn around(ts: Timestamp) -> impl Iterator<Item = Timestamp> {
+    let from = ts.floor(MINUTE_US);
+    Interval { from, to: from.plus(MINUTE_US) }.widened(MARGIN_US).slices()
+}
 
 /// Observations that no earlier settle has seen, as often as they were delivered. A copy of a record that was settled
 /// before is no news.
@@ -114,9 +123,9 @@ mod tests {
     use super::*;
     use crate::attribution::Attribution;
     use crate::catalog::Catalog;
-    use crate::model::{HOUR_US, MINUTE_US, Outcome, Usage, UsageStatus, Witness, fingerprint};
+    use crate::model::{HOUR_US, Outcome, Usage, UsageStatus, Witness, fingerprint};
     use crate::pricing::PriceBook;
-    use crate::settle::LINK_WINDOW_US;
+    use crate::settle::Newcomers;
     use proptest::prelude::*;
     use std::sync::LazyLock;
 
@@ -220,6 +229,7 @@ mod tests {
             kinds in proptest::collection::vec((0_u64..40, 0_u8..7, -5_i64..5), 1..120),
             order in proptest::collection::vec(any::<u32>(), 120),
             cuts in proptest::collection::vec(0_usize..240, 0..6),
+            sorted_out in proptest::collection::vec(any::<bool>(), 7),
         ) {
             let mut set: Vec<Observation> =
                 kinds.iter().map(|(n, kind, skew)| witness(*n, *kind, skew * MINUTE_US)).collect();
@@ -237,20 +247,22 @@ mod tests {
             prop_assert_eq!(&all(&deliveries), &expected);
 
             // Delivered in parts, each settled on top of the others: only what is said to be touched is replaced, and
-            // each touched slice is computed from its neighbourhood alone.
+            // each touched slice is computed from its neighbourhood alone. Of some parts the newcomers are added.
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(deliveries.len())).collect();
             cuts.sort_unstable();
             cuts.push(deliveries.len());
-            let margin = 2 * LINK_WINDOW_US;
-            let (mut ledger, mut archive, mut from) = (BTreeMap::new(), Vec::new(), 0);
-            for cut in cuts {
+            let margin = MARGIN_US;
+            let (mut ledger, mut archive, mut from) = (BTreeMap::<_, Vec<Call>>::new(), Vec::<Arc<Observation>>::new(), 0);
+            for (cut, sorted_out) in cuts.into_iter().zip(sorted_out) {
                 let part: Vec<Arc<Observation>> = deliveries[from..cut].iter().cloned().map(Arc::new).collect();
                 from = cut;
-                let news = News::of(part.iter());
-                archive.extend(part.iter().cloned());
-                for start in part.iter().flat_map(|o| {
-                    Interval { from: o.ts, to: o.ts.plus(1) }.widened(margin).slices()
-                }).collect::<BTreeSet<_>>() {
+                let near = |o: &&Arc<Observation>| part.iter().any(|new| new.ts.0.abs_diff(o.ts.0) <= margin.unsigned_abs());
+                let mut newcomers = Newcomers::new(part.clone(), |_| sorted_out);
+                archive.iter().filter(near).for_each(|older| newcomers.meet(older));
+                let arrivals = newcomers.sort_out(|_| true);
+                let news = News::of(arrivals.others.iter().chain(&arrivals.beside));
+                archive.extend(part);
+                for start in arrivals.slices {
                     let slice = Interval { from: start, to: start.plus(SLICE_US) };
                     let near = slice.widened(margin);
                     let around = archive.iter().filter(|o| near.contains(o.ts)).cloned().collect();
@@ -262,7 +274,11 @@ mod tests {
                         }
                     }
                 }
+                for Settled { call, .. } in arrivals.newcomers.iter().flat_map(|group| settle(group, &RULES, T0)) {
+                    ledger.entry(call.ts.floor(SLICE_US)).or_default().push(call);
+                }
             }
+            ledger.values_mut().for_each(|calls| calls.sort_by_key(|call| (call.ts, call.call_id)));
             prop_assert_eq!(&ledger, &expected);
         }
     }

@@ -9,7 +9,7 @@ use crate::harness::files_below;
 /// A module may import those of lower ranks, never its neighbours.
 const RANKS: [&[&str]; 12] = [
     &["model"],
-    &["access", "clock", "telemetry", "store", "sheet", "queries"],
+    &["access", "clock", "cores", "telemetry", "store", "sheet", "queries"],
     &["columns", "dashboards"],
     &["collect", "catalog", "attribution", "pricing", "delta"],
     &["sources", "demo", "settle", "journal", "ledger"],
@@ -59,7 +59,7 @@ const ONLY: [(&str, &[&str]); 15] = [
         &["model", "sheet", "store", "columns", "delta", "journal", "ledger", "pricing", "settle", "finance", "query"],
     ),
     ("serve", &["model", "access", "clock", "telemetry", "ledger", "query", "finance", "periods"]),
-    ("delta", &["model", "clock", "telemetry", "store"]),
+    ("delta", &["model", "clock", "cores", "telemetry", "store"]),
 ];
 
 /// Crates (or all whose name starts so, with `*`) and the only places that may name them.

@@ -79,8 +79,13 @@ impl Place {
 
     /// Runs a command to its end.
     pub fn run(&self, args: &[&str]) -> Finished {
+        self.run_with(args, &[])
+    }
+
+    /// The same with more variables in its environment.
+    pub fn run_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Finished {
         let name = self.next("run");
-        let mut child = self.spawn(&name, args, &[]);
+        let mut child = self.spawn(&name, args, environment);
         let end = Instant::now() + PATIENCE * 2;
         let status = loop {
             if let Some(status) = child.try_wait().expect("a child") {

@@ -16,6 +16,7 @@ mod records;
 mod access;
 mod api;
 mod architecture;
+mod backfill;
 mod bad_input;
 mod bad_prices;
 mod bills;

@@ -187,7 +187,7 @@ fn tampered() -> Place {
         calls[7].usage.input = Some(1_000_000);
         calls.remove(9);
         calls.push(Call { call_id: RecordId([9; 16]), ..calls[0].clone() });
-        let file = ledger.write(slice, calls.iter()).await.unwrap();
+        let file = ledger.write(slice, &calls.iter().collect::<Vec<_>>()).await.unwrap();
         ledger.replace(&BTreeSet::from([start]), vec![file], horizon, &Tail::new()).await.unwrap();
         horizon
     });

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{Pauses, Station};
+use super::{Pauses, Station, told};
 use crate::collect::backoff::Backoff;
 use crate::collect::{LiveEvent, LogGroup};
 use crate::model::Timestamp;
@@ -31,11 +31,7 @@ pub(super) async fn tail(station: Station, group: String, access: AwsAccess) {
             backoff.reset();
         }
         let pause = backoff.pause();
-        let error = match &ended {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(crate::telemetry::chain(error)),
-            Err(_) => Some("internal error in Live Tail; please report it with the log".to_owned()),
-        };
+        let error = told(ended, "in Live Tail").err();
         if let Some(error) = &error {
             metrics::source_error(station.name());
             warn!(source.id = %station.name(), error, retry_ms = pause.as_millis(), "no Live Tail, will retry");

@@ -12,6 +12,7 @@ mod position;
 mod queue;
 mod usage_reports;
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -125,6 +126,14 @@ impl Station {
     }
 }
 
+/// What went wrong. A defect of ours must not end a source in silence either.
+fn told<T>(done: Result<Result<T, IngestError>, Box<dyn Any + Send>>, place: &str) -> Result<T, String> {
+    match done {
+        Ok(done) => done.map_err(|error| crate::telemetry::chain(&error)),
+        Err(_) => Err(format!("internal error {place}; please report it with the log")),
+    }
+}
+
 /// Follows a source until `cancel`.
 pub async fn follow(mut source: Box<dyn Follow>, station: Station, pauses: Pauses, cancel: CancellationToken) {
     let mut backoff = Backoff::new(pauses.first, pauses.longest);
@@ -132,21 +141,15 @@ pub async fn follow(mut source: Box<dyn Follow>, station: Station, pauses: Pause
         let round = AssertUnwindSafe(source.round()).catch_unwind();
         let pause = tokio::select! {
             () = cancel.cancelled() => return,
-            done = round => match done {
-                Ok(Ok(pause)) => {
+            done = round => match told(done, "while reading the source") {
+                Ok(pause) => {
                     backoff.reset();
                     station.well();
                     pause
                 }
-                Ok(Err(error)) => {
+                Err(text) => {
                     let pause = backoff.pause();
-                    station.failed(&crate::telemetry::chain(&error), pause);
-                    pause
-                }
-                // A defect of ours must not end a source in silence either.
-                Err(_) => {
-                    let pause = backoff.pause();
-                    station.failed("internal error while reading the source; please report it with the log", pause);
+                    station.failed(&text, pause);
                     pause
                 }
             },

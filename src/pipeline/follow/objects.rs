@@ -210,13 +210,12 @@ impl ObjectsTail {
     /// The objects that may be new. The second value is true if the location is one object by itself.
     async fn list(&self, objects: &Objects, reach: Reach) -> Result<(Vec<ObjectEntry>, bool), ObjectsError> {
         let now = self.station.now();
-        let back = |by| now.before(by);
         let (since, loose) = match (&self.layout, reach) {
             // It is known to be no single object.
             (Some(_), Reach::Full) => return Ok((objects.after(objects.prefix(), None).await?, false)),
             (None, _) => return objects.list().await,
-            (Some(_), Reach::Near) => (back(self.sweeps.near), Vec::new()),
-            (Some(layout), Reach::Window) => (back(self.sweeps.window), layout.loose.clone()),
+            (Some(_), Reach::Near) => (now.before(self.sweeps.near), Vec::new()),
+            (Some(layout), Reach::Window) => (now.before(self.sweeps.window), layout.loose.clone()),
         };
         let mut entries = loose;
         for folder in &self.growing {
