@@ -15,7 +15,9 @@ fn main() -> ExitCode {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         return ExitCode::FAILURE;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime =
+        builder.enable_all().thread_stack_size(STACK_BYTES).max_blocking_threads(cli.blocking_threads()).build();
     let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(cli.run()));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

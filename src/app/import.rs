@@ -10,19 +10,18 @@ use anyhow::{Context, bail};
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use tokio::sync::watch;
-use tracing::warn;
+use tokio::sync::{mpsc, watch};
 
 use super::import_logs::LogRange;
-use super::{HOT_US, rules};
+use super::import_settle::{Held, SETTLE_ROWS, Settling};
+use super::rules;
 use crate::clock::{Clock, SystemClock};
 use crate::collect::{ObjectEntry, Objects};
 use crate::config::{FormatConfig, Said};
 use crate::journal::Positions;
 use crate::ledger::Retention;
 use crate::model::{Interval, Quarantined, RecordId, Rows, Timestamp};
-use crate::pipeline::{Ingest, PipelineError, Portion, Settler, Tables, Totals};
-use crate::settle::Rules;
+use crate::pipeline::{Ingest, Settler, Tables, Totals};
 use crate::sources::LogFormat;
 use crate::sources::azure::{AzureConfig, AzureDiagnostics};
 use crate::sources::bedrock::{BedrockConfig, BedrockLog};
@@ -34,15 +33,8 @@ use crate::store::{FileLock, Store};
 pub(super) const PLAIN_EVERY: Duration = Duration::from_secs(5);
 /// Objects that are read at once: two cores are kept busy although each object waits for the disk in the end.
 const AT_ONCE: usize = 4;
-/// Rows after which an import settles, and that it settles at once.
-const SETTLE_ROWS: usize = 25_000;
-/// Rows that reading may be ahead of settling: what lies between the two is in the journal.
-const AHEAD_ROWS: usize = 100_000;
-/// Files of the ledger beyond which an import merges some in the end, and merges that it does.
-const MANY_FILES: usize = 200;
-const MERGES: usize = 16;
-/// Pause between two looks at what there is to settle.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Rows that reading may be ahead of settling: what lies between the two is in the journal, and in memory.
+const AHEAD_ROWS: usize = 2 * SETTLE_ROWS;
 /// How long another holder of the settle role may show no sign of life.
 const LEASE: Duration = Duration::from_secs(60);
 /// Imports that may run beside each other on a local store.
@@ -141,14 +133,16 @@ async fn run(options: ImportOptions, set_aside: Option<&[Quarantined]>) -> anyho
     let found = find(&options).await?;
     let (writer, _writer_lock) = writer(&store, &clock)?;
     let before = Tables::open(&store).await?;
-    let journal = before.journal(&store, &writer, None).await?;
+    let (commits, inbox) = mpsc::unbounded_channel();
+    let journal = before.journal(&store, &writer, Some(commits)).await?;
     rules::keep(&store, &options.said, SystemClock.now()).await?;
     let rules = rules::rules(&store, &options.said).await?;
     let mut settler = Settler::new(&store, before.clone(), options.retention, LEASE);
     // A day that is being filled would be merged again and again.
     settler.merges = 0;
     let (settled, pace) = watch::channel(0);
-    let settling = Settling { settler, rules, clock: Arc::clone(&clock), writer: writer.clone(), settled };
+    let held = Held::new(inbox);
+    let settling = Settling { settler, rules, clock: Arc::clone(&clock), writer: writer.clone(), held, settled };
     let seen = Arc::new(Seen::default());
     let (read, last) = watch::channel(None);
     #[expect(clippy::disallowed_methods, reason = "awaited below")]
@@ -238,7 +232,7 @@ async fn read_all(
 
 /// Ids and time range of what this import read.
 #[derive(Default)]
-struct Seen(Mutex<Ids>);
+pub struct Seen(Mutex<Ids>);
 
 #[derive(Default)]
 struct Ids {
@@ -283,7 +277,8 @@ impl Seen {
         seen.reached = seen.reached.max(position);
     }
 
-    fn count(&self) -> usize {
+    /// How many observations it read.
+    pub fn count(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).ids.len()
     }
 
@@ -318,79 +313,6 @@ fn writer_on(dir: &Path) -> anyhow::Result<(String, Option<FileLock>)> {
         }
     }
     bail!("{WRITERS} imports into {} run already", dir.display())
-}
-
-/// Settles in portions what is read, beside the reading; leaves it to a server that holds the role.
-struct Settling {
-    settler: Settler,
-    rules: Arc<Rules>,
-    clock: Arc<dyn Clock>,
-    writer: String,
-    /// How many rows are settled, or are left to another process to settle.
-    settled: watch::Sender<usize>,
-}
-
-impl Settling {
-    /// Returns when the ledger covers the last object, once that is known.
-    async fn run(mut self, seen: Arc<Seen>, mut last: watch::Receiver<Option<u64>>) -> anyhow::Result<()> {
-        loop {
-            let (end, settled) = (*last.borrow(), *self.settled.borrow());
-            if let Some(end) = end {
-                self.settler.tables.refresh().await?;
-                if self.settler.tables.covered_of(&self.writer).await? >= end {
-                    self.merge_if_many().await;
-                    let mut tables = self.settler.tables.clone();
-                    return Ok(self.settler.role.release(&mut tables).await?);
-                }
-            }
-            if end.is_some() || seen.count() >= settled + SETTLE_ROWS {
-                let rows = self.portion().await?;
-                // What an earlier import or another process left is settled too. Where somebody else settles, nobody waits.
-                let settled = if rows > 0 { (settled + rows).min(seen.count()) } else { seen.count() };
-                self.settled.send_replace(settled);
-                if rows > 0 {
-                    if rows >= SETTLE_ROWS {
-                        // A backfill, to its end: its last records are no different from those before.
-                        self.settler.newcomers_from = 1;
-                    }
-                    continue;
-                }
-            }
-            // The sender is dropped early only if reading failed; then there is nothing more to wait for.
-            let gone = tokio::time::timeout(PAUSE, last.changed()).await.is_ok_and(|changed| changed.is_err());
-            if gone && last.borrow().is_none() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Objects that each hold many days leave many small files.
-    async fn merge_if_many(&mut self) {
-        let many = self.settler.tables.calls.table().files().is_ok_and(|files| files.len() > MANY_FILES);
-        if many && let Err(error) = self.settler.upkeep(self.clock.now(), MERGES).await {
-            warn!(error = &error as &dyn std::error::Error, "files can't be merged; `polymeter maintain` tries again");
-        }
-    }
-
-    /// Settles a portion and returns its rows. Tries again what another process on the same object store may have
-    /// overtaken.
-    async fn portion(&mut self) -> anyhow::Result<usize> {
-        let mut attempt = 1;
-        loop {
-            let (now, rules) = (self.clock.now(), Arc::clone(&self.rules));
-            match self.settler.settle_portion(SETTLE_ROWS, now, HOT_US, &rules, false).await {
-                Ok(Portion::Settled(rows)) => return Ok(rows),
-                Ok(Portion::Small) | Err(PipelineError::RoleTaken) => return Ok(0),
-                Err(error) if attempt == 5 => {
-                    return Err(error).context(
-                        "settling failed; the records are in the journal and are settled by the next serve or import",
-                    );
-                }
-                Err(_) => tokio::time::sleep(Duration::from_millis(200 * attempt)).await,
-            }
-            attempt += 1;
-        }
-    }
 }
 
 /// A bar on a terminal, a plain line now and then elsewhere.

@@ -12,6 +12,7 @@ mod export;
 mod followers;
 mod import;
 mod import_logs;
+mod import_settle;
 mod journal;
 mod maintain;
 mod periods;

@@ -214,6 +214,13 @@ impl From<Kind> for ImportKind {
 }
 
 impl Cli {
+    /// Threads for work that blocks. Each keeps memory for what it once did, and an import gives them all its work in turn;
+    /// a server has sources that each keep one waiting.
+    #[must_use]
+    pub const fn blocking_threads(&self) -> usize {
+        if matches!(self.command, Command::Import(_)) { 12 } else { 512 }
+    }
+
     /// Runs the command.
     ///
     /// # Errors

@@ -303,6 +303,22 @@ impl Settler {
                 return Ok(Portion::Small);
             }
         }
+        self.settle_tail(tail, now, hot_us, rules).await
+    }
+
+    /// Settles what is in memory of the journal: the oldest that the ledger does not cover of each writer in it, without a
+    /// gap.
+    ///
+    /// # Errors
+    /// As [`Settler::settle`].
+    pub async fn settle_tail(
+        &mut self,
+        tail: Vec<Commit>,
+        now: Timestamp,
+        hot_us: i64,
+        rules: &Arc<Rules>,
+    ) -> Result<Portion, PipelineError> {
+        let found = tail.iter().map(|commit| commit.rows.len()).sum();
         self.settle(&tail, now.plus(-hot_us).floor(SLICE_US), rules, now).await?;
         drop(tail);
         self.tidy(now).await;

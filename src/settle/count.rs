@@ -119,7 +119,7 @@ pub fn unique(observations: &[Arc<Observation>]) -> Vec<Witnessed<'_>> {
             context: Vec::new(),
         });
         // Copies may differ in what the reader added; the choice must not depend on which came first.
-        if goes_first(observation, witnessed.observation) {
+        if !std::ptr::eq(&**observation, witnessed.observation) && goes_first(observation, witnessed.observation) {
             witnessed.observation = observation;
         }
         witnessed.sources.insert(&observation.source);
