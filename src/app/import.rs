@@ -33,7 +33,8 @@ use crate::store::{FileLock, Store};
 pub(super) const PLAIN_EVERY: Duration = Duration::from_secs(5);
 /// Objects that are read at once: two cores are kept busy although each object waits for the disk in the end.
 const AT_ONCE: usize = 4;
-/// Rows that reading may be ahead of settling: what lies between the two is in the journal, and in memory.
+/// Rows that reading may be ahead of settling when it goes on to another object: what lies between the two is in the
+/// journal, and in memory.
 const AHEAD_ROWS: usize = 2 * SETTLE_ROWS;
 /// How long another holder of the settle role may show no sign of life.
 const LEASE: Duration = Duration::from_secs(60);
@@ -230,13 +231,15 @@ async fn read_all(
     read.buffer_unordered(AT_ONCE).try_fold((Totals::default(), 0), add).await
 }
 
-/// Ids and time range of what this import read.
+/// Ids, time range and number of what this import read.
 #[derive(Default)]
 pub struct Seen(Mutex<Ids>);
 
 #[derive(Default)]
 struct Ids {
     ids: Vec<RecordId>,
+    /// Observations and everything else.
+    rows: usize,
     /// Where records were set aside in the object that is read again.
     set_aside: BTreeSet<u64>,
     /// How far it reaches.
@@ -247,6 +250,7 @@ struct Ids {
 impl Seen {
     fn take(&self, rows: &Rows) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.rows += rows.len();
         seen.set_aside.extend(rows.quarantined.iter().map(|record| record.position));
         for observation in &rows.observations {
             seen.ids.push(observation.observation_id);
@@ -277,9 +281,9 @@ impl Seen {
         seen.reached = seen.reached.max(position);
     }
 
-    /// How many observations it read.
+    /// How many rows were made of it.
     pub fn count(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).ids.len()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).rows
     }
 
     /// How many were in the store before, or came twice.

@@ -18,7 +18,7 @@ use crate::settle::Rules;
 
 /// Rows after which an import settles, and that it settles at once.
 pub const SETTLE_ROWS: usize = 25_000;
-/// Rows that are handed over in memory at most; what is beyond is read back from the journal.
+/// Rows that are handed over in memory at most, or one commit; what is beyond is read back from the journal.
 const HELD_ROWS: usize = 4 * SETTLE_ROWS;
 /// Files of the ledger beyond which an import merges some in the end, and merges that it does.
 const MANY_FILES: usize = 200;
@@ -44,8 +44,9 @@ impl Held {
     }
 
     fn hold(&mut self, commit: Commit) {
-        self.overflowed = self.rows > HELD_ROWS || (self.overflowed && !self.commits.is_empty());
-        if !self.overflowed {
+        let fits = self.commits.is_empty() || (!self.overflowed && self.rows + commit.rows.len() <= HELD_ROWS);
+        self.overflowed = !fits;
+        if fits {
             self.rows += commit.rows.len();
             self.commits.push_back(commit);
         }
@@ -57,8 +58,8 @@ impl Held {
         Some(commit)
     }
 
-    /// The oldest, about a portion, if they are what follows `covered`. Less than half a portion, the end of an import, is
-    /// left to the journal, which also has what others left there.
+    /// The oldest, about a portion, if they are what follows `covered`. Less than half a portion, as at the end of an
+    /// import, is left to the journal.
     fn portion(&mut self, covered: u64) -> Option<Vec<Commit>> {
         while let Ok(commit) = self.inbox.try_recv() {
             self.hold(commit);
@@ -119,6 +120,7 @@ impl Settling {
             if let Some(end) = end {
                 self.settler.tables.refresh().await?;
                 if self.settler.tables.covered_of(&self.writer).await? >= end {
+                    self.settle_others().await?;
                     self.merge_if_many().await;
                     let mut tables = self.settler.tables.clone();
                     return Ok(self.settler.role.release(&mut tables).await?);
@@ -138,11 +140,19 @@ impl Settling {
                 }
             }
             // The sender is dropped early only if reading failed; then there is nothing more to wait for.
-            let gone = tokio::time::timeout(PAUSE, last.changed()).await.is_ok_and(|changed| changed.is_err());
+            let change = self.held.meanwhile(tokio::time::timeout(PAUSE, last.changed())).await;
+            let gone = change.is_ok_and(|changed| changed.is_err());
             if gone && last.borrow().is_none() {
                 return Ok(());
             }
         }
+    }
+
+    /// What an earlier import that was killed left under another name, and no more than is there now.
+    async fn settle_others(&mut self) -> anyhow::Result<()> {
+        let heads = self.settler.journal_heads().await?;
+        while !self.settler.covers(&heads).await? && self.portion().await? > 0 {}
+        Ok(())
     }
 
     /// Objects that each hold many days leave many small files.
@@ -176,7 +186,7 @@ impl Settling {
                         "settling failed; the records are in the journal and are settled by the next serve or import",
                     );
                 }
-                Err(_) => tokio::time::sleep(Duration::from_millis(200 * attempt)).await,
+                Err(_) => self.held.meanwhile(tokio::time::sleep(Duration::from_millis(200 * attempt))).await,
             }
             attempt += 1;
         }
@@ -221,14 +231,26 @@ mod tests {
         for sequence in 1..=100 {
             sender.send(commit(sequence, SETTLE_ROWS)).unwrap();
         }
-        for covered in 0..5 {
+        for covered in 0..4 {
             assert_eq!(sequences(held.portion(covered)), Some(vec![covered + 1]));
         }
-        assert!(held.portion(5).is_none() && held.rows == 0);
+        assert!(held.portion(4).is_none() && held.rows == 0);
         for sequence in 101..=103 {
             sender.send(commit(sequence, SETTLE_ROWS)).unwrap();
         }
-        assert_eq!(sequences(held.portion(5)), None, "read from the journal until there is no gap");
+        assert_eq!(sequences(held.portion(4)), None, "read from the journal until there is no gap");
         assert_eq!(sequences(held.portion(101)), Some(vec![102]));
+    }
+
+    #[tokio::test]
+    async fn what_comes_while_nothing_is_settled_is_bounded() {
+        let (sender, inbox) = mpsc::unbounded_channel();
+        let mut held = Held::new(inbox);
+        for sequence in 1..=10 {
+            sender.send(commit(sequence, SETTLE_ROWS)).unwrap();
+        }
+        held.meanwhile(tokio::time::sleep(Duration::from_millis(10))).await;
+        assert!(held.inbox.is_empty());
+        assert_eq!(held.rows, HELD_ROWS);
     }
 }

@@ -143,7 +143,9 @@ impl Settler {
         self.upgrade().await?;
         let outcome = self.settle_held(tail, horizon, rules, now).await;
         if outcome.is_err() {
+            // It is done all over from the start: what landed in the archive may not be in the ledger.
             self.recent = None;
+            self.upgraded = false;
         }
         outcome
     }
@@ -202,12 +204,7 @@ impl Settler {
         let mut marks = std::mem::take(&mut self.inherited);
         marks.extend(covered);
         let based = self.tables.calls.table().version();
-        let replaced = self.tables.calls.replace(&slices, files, horizon, &marks).await;
-        if let Err(error) = replaced {
-            // It is done all over from the start.
-            self.upgraded = false;
-            return Err(error.into());
-        }
+        self.tables.calls.replace(&slices, files, horizon, &marks).await?;
         self.left.clear();
         crash_point("settle.after_ledger");
         self.remember(previous, based, horizon, keys, &tail, &absorbed);
