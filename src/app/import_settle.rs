@@ -199,7 +199,8 @@ mod tests {
     use crate::model::{Observation, Rows};
 
     fn commit(sequence: u64, rows: usize) -> Commit {
-        let observations = vec![Arc::new(Observation::default()); rows];
+        let one = Arc::new(Observation::default());
+        let observations = vec![one; rows];
         let rows = Arc::new(Rows { observations, ..Rows::default() });
         Commit { writer: "import-0".into(), sequence, rows }
     }

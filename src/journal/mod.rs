@@ -87,6 +87,17 @@ pub enum JournalError {
     Stopped,
 }
 
+/// The highest number of each writer among these.
+#[must_use]
+pub fn highest(commits: &[Commit]) -> Tail {
+    let mut highest = Tail::new();
+    for commit in commits {
+        let mark = highest.entry(commit.writer.to_string()).or_default();
+        *mark = (*mark).max(commit.sequence);
+    }
+    highest
+}
+
 /// Folder of the journal below the data location.
 const FOLDER: &str = "journal";
 

@@ -178,7 +178,7 @@ impl Settler {
         // Another process may have settled a part of it.
         let is_covered = |commit: &&Commit| trimmable.get(&*commit.writer).is_some_and(|mark| commit.sequence <= *mark);
         let tail: Vec<Commit> = tail.iter().filter(|commit| !is_covered(commit)).cloned().collect();
-        let covered = highest(&tail);
+        let covered = journal::highest(&tail);
         // A process that died may have left what it wrote unsynced, and nothing may be built on that.
         self.tables.make_durable().await?;
         journal::make_durable(&self.store, &covered).await?;
@@ -492,13 +492,4 @@ impl Settler {
         }
         Ok(report)
     }
-}
-
-fn highest(tail: &[Commit]) -> Tail {
-    let mut highest = Tail::new();
-    for commit in tail {
-        let mark = highest.entry(commit.writer.to_string()).or_default();
-        *mark = (*mark).max(commit.sequence);
-    }
-    highest
 }
