@@ -201,7 +201,8 @@ async fn shows_moments(hot_rows: usize) {
         versions.len(),
         horizons.len()
     );
-    assert!(answers >= 100 && versions.len() >= 10 && horizons.len() >= 10, "too little happened");
+    // How much does depends on what else the machine does.
+    assert!(answers >= 50 && versions.len() >= 5 && horizons.len() >= 5, "too little happened");
 
     server.settles().await;
     let expected: HashMap<String, (i64, i64)> = (0..TURNS * CALLS)
