@@ -31,10 +31,10 @@ use crate::store::{FileLock, Store};
 
 /// Pause between two plain lines of progress.
 pub(super) const PLAIN_EVERY: Duration = Duration::from_secs(5);
-/// Objects that are read at once: two cores are kept busy although each object waits for the disk in the end.
-const AT_ONCE: usize = 4;
-/// Rows that reading may be ahead of settling when it goes on to another object: what lies between the two is in the
-/// journal, and in memory.
+/// Objects that are read at once: two cores are kept busy although each object waits for the disk in the end. More of
+/// them spread what is settled at once over more of the time, and that costs more than waiting does.
+const AT_ONCE: usize = 3;
+/// Rows that reading may be ahead of settling: what lies between the two is in the journal, and in memory.
 const AHEAD_ROWS: usize = 2 * SETTLE_ROWS;
 /// How long another holder of the settle role may show no sign of life.
 const LEASE: Duration = Duration::from_secs(60);
@@ -152,9 +152,10 @@ async fn run(options: ImportOptions, set_aside: Option<&[Quarantined]>) -> anyho
     let format = format(&options);
     let source = options.source.clone().unwrap_or_else(|| format.name().to_owned());
     let ingest = Ingest { source: source.as_str().into(), format, journal: journal.clone(), clock: Arc::clone(&clock) };
-    let (mut totals, objects) = read_all(&ingest, &found, &seen, &pace, &progress).await?;
+    let pace = Pace { seen: &seen, settled: pace };
+    let (mut totals, objects) = read_all(&ingest, &found, &pace, &progress).await?;
     for group in &groups {
-        totals.add(group.read(&ingest, |rows| seen.take(rows)).await?);
+        totals.add(group.read(&ingest, async |rows| pace.take(rows).await).await?);
     }
     drop(ingest);
     progress.settling();
@@ -210,18 +211,15 @@ fn format(options: &ImportOptions) -> Arc<dyn LogFormat> {
 async fn read_all(
     ingest: &Ingest,
     found: &[Found],
-    seen: &Seen,
-    pace: &watch::Receiver<usize>,
+    pace: &Pace<'_>,
     progress: &Progress,
 ) -> anyhow::Result<(Totals, u64)> {
     let all = found.iter().flat_map(|found| found.entries.iter().map(move |entry| (&found.objects, entry)));
     let read = stream::iter(all).map(|(objects, entry)| async move {
-        // If settling has failed, that is told in the end; what is read is in the journal.
-        let _ = pace.clone().wait_for(|settled| seen.count() < settled + AHEAD_ROWS).await;
         let none = |_| Positions::default();
-        let totals = ingest.object(objects, entry, 0, false, none, |rows| seen.take(rows)).await?;
+        let totals = ingest.object(objects, entry, 0, false, none, async |rows| pace.take(rows).await).await?;
         progress.advance(entry.size);
-        seen.reach(totals.complete_to);
+        pace.seen.reach(totals.complete_to);
         anyhow::Ok(totals.totals)
     });
     let add = |(mut sum, objects): (Totals, u64), totals: Totals| async move {
@@ -229,6 +227,21 @@ async fn read_all(
         Ok((sum, objects + 1))
     };
     read.buffer_unordered(AT_ONCE).try_fold((Totals::default(), 0), add).await
+}
+
+/// Holds reading back.
+struct Pace<'a> {
+    seen: &'a Seen,
+    settled: watch::Receiver<usize>,
+}
+
+impl Pace<'_> {
+    /// Takes note of rows when settling is near enough.
+    async fn take(&self, rows: &Rows) {
+        // If settling has failed, that is told in the end; what is read is in the journal.
+        let _ = self.settled.clone().wait_for(|settled| self.seen.count() < settled + AHEAD_ROWS).await;
+        self.seen.take(rows);
+    }
 }
 
 /// Ids, time range and number of what this import read.

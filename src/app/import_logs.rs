@@ -69,7 +69,7 @@ impl LogRange {
     }
 
     /// Takes its events in; says now and then how far it is.
-    pub async fn read(&self, ingest: &Ingest, on_rows: impl FnMut(&Rows)) -> anyhow::Result<Totals> {
+    pub async fn read(&self, ingest: &Ingest, on_rows: impl AsyncFnMut(&Rows)) -> anyhow::Result<Totals> {
         let mut group = LogGroup::open(&self.group, &self.access).await;
         let mut told = Instant::now();
         let progress = |at: Timestamp| {

@@ -218,7 +218,13 @@ impl Cli {
     /// a server has sources that each keep one waiting.
     #[must_use]
     pub const fn blocking_threads(&self) -> usize {
-        if matches!(self.command, Command::Import(_)) { 12 } else { 512 }
+        if self.is_import() { 12 } else { 512 }
+    }
+
+    /// Whether it is an import.
+    #[must_use]
+    pub const fn is_import(&self) -> bool {
+        matches!(self.command, Command::Import(_))
     }
 
     /// Runs the command.

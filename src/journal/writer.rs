@@ -40,6 +40,7 @@ pub struct Journal {
     writer: Arc<str>,
     positions: Arc<Positions>,
     braked: Arc<AtomicBool>,
+    batch_rows: usize,
 }
 
 impl Journal {
@@ -77,13 +78,19 @@ impl Journal {
         #[expect(clippy::disallowed_methods, reason = "ends by itself when the last handle is dropped")]
         tokio::spawn(task.run(inbox));
         let waiting = Arc::new(Semaphore::new(MAX_WAITING_BYTES));
-        Ok(Self { requests, waiting, writer, positions, braked: Arc::default() })
+        Ok(Self { requests, waiting, writer, positions, braked: Arc::default(), batch_rows: store.commit_rows() })
     }
 
     /// This writer's id.
     #[must_use]
     pub fn writer(&self) -> &Arc<str> {
         &self.writer
+    }
+
+    /// Rows that one append should carry at most.
+    #[must_use]
+    pub const fn batch_rows(&self) -> usize {
+        self.batch_rows
     }
 
     /// Resolves when the journal can take no more: another process claims its writer.

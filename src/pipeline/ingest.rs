@@ -14,9 +14,6 @@ use crate::model::{Normalized, Quarantined, RecordRef, Reject, Rows, Timestamp};
 use crate::sources::LogFormat;
 use crate::telemetry::metrics;
 
-/// Rows that one append carries at most.
-const BATCH_ROWS: usize = 10_000;
-
 /// What became of records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -67,7 +64,8 @@ pub struct Ingest {
 
 impl Ingest {
     /// Reads an object from `from` on and makes its rows durable; of one that is `growing` only whole lines. `positions`
-    /// travels with the last rows. Also calls `on_rows` with each batch before it is committed.
+    /// travels with the last rows. Also calls `on_rows` with each batch before it is committed, and waits for it: that is
+    /// how a caller holds reading back.
     ///
     /// # Errors
     /// The object or the journal fails. What was committed before is harmless: it settles to the same calls again.
@@ -78,7 +76,7 @@ impl Ingest {
         from: u64,
         growing: bool,
         positions: impl FnOnce(ObjectTotals) -> Positions,
-        on_rows: impl FnMut(&Rows),
+        on_rows: impl AsyncFnMut(&Rows),
     ) -> Result<ObjectTotals, IngestError> {
         let reader = objects.reader(entry, from).await?;
         let reading = self.reading(entry.path.to_string(), entry.modified, growing);
@@ -92,7 +90,7 @@ impl Ingest {
     pub async fn bytes(&self, object: &str, bytes: Vec<u8>) -> Result<Totals, IngestError> {
         let reading = self.reading(object.to_owned(), self.clock.now(), false);
         let reader = Box::new(std::io::Cursor::new(bytes));
-        Ok(self.take_in(reading, reader, 0, |_| Positions::default(), |_| {}).await?.totals)
+        Ok(self.take_in(reading, reader, 0, |_| Positions::default(), async |_| {}).await?.totals)
     }
 
     /// Makes the rows of records that a service handed over one by one durable, with `positions` in the same commit. Calls
@@ -105,12 +103,12 @@ impl Ingest {
         object: &str,
         records: Vec<Record>,
         positions: Positions,
-        on_rows: impl FnOnce(&Rows),
+        on_rows: impl AsyncFnOnce(&Rows),
     ) -> Result<Totals, IngestError> {
         let reading = self.reading(object.to_owned(), self.clock.now(), false);
         let work = tokio::task::spawn_blocking(move || reading.sort_all(&records));
         let (rows, totals) = work.await.map_err(|_| PipelineError::Stopped)?;
-        on_rows(&rows);
+        on_rows(&rows).await;
         if !rows.is_empty() || !positions.is_empty() {
             self.journal.append_patiently(rows, positions).await.map_err(PipelineError::from)?;
         }
@@ -144,14 +142,15 @@ impl Ingest {
         reader: Box<dyn std::io::Read + Send>,
         from: u64,
         positions: impl FnOnce(ObjectTotals) -> Positions,
-        mut on_rows: impl FnMut(&Rows),
+        mut on_rows: impl AsyncFnMut(&Rows),
     ) -> Result<ObjectTotals, IngestError> {
         let object = reading.object.clone();
-        let (batches, mut inbox) = mpsc::channel::<Rows>(2);
-        let work = tokio::task::spawn_blocking(move || reading.read(reader, from, &batches));
+        let batch_rows = self.journal.batch_rows();
+        let (batches, mut inbox) = mpsc::channel::<Rows>(1);
+        let work = tokio::task::spawn_blocking(move || reading.read(reader, from, batch_rows, &batches));
         let mut last: Option<Rows> = None;
         while let Some(rows) = inbox.recv().await {
-            on_rows(&rows);
+            on_rows(&rows).await;
             if let Some(earlier) = last.replace(rows) {
                 self.journal.append_patiently(earlier, Positions::default()).await.map_err(PipelineError::from)?;
             }
@@ -226,6 +225,7 @@ impl Reading {
         &self,
         reader: Box<dyn std::io::Read + Send>,
         from: u64,
+        batch_rows: usize,
         batches: &mpsc::Sender<Rows>,
     ) -> std::io::Result<ObjectTotals> {
         let mut frames =
@@ -257,7 +257,7 @@ impl Reading {
                     break;
                 }
             }
-            if rows.len() >= BATCH_ROWS && batches.blocking_send(std::mem::take(&mut rows)).is_err() {
+            if rows.len() >= batch_rows && batches.blocking_send(std::mem::take(&mut rows)).is_err() {
                 return Err(std::io::Error::other("cancelled"));
             }
         }

@@ -219,6 +219,12 @@ impl Store {
         if self.local.is_some() { Duration::from_millis(5) } else { Duration::from_secs(1) }
     }
 
+    /// Rows to make durable at a time where more are at hand: few keep the memory small.
+    #[must_use]
+    pub const fn commit_rows(&self) -> usize {
+        if self.local.is_some() { 1_000 } else { 5_000 }
+    }
+
     /// The location as people write it.
     #[must_use]
     pub fn display(&self) -> String {

@@ -1,8 +1,19 @@
 //! Many records at once: what is new is added to the ledger, what is known is not, whatever happens on the way.
 
-use serde_json::{Value, json};
+use std::sync::Arc;
 
-use crate::harness::Place;
+use polymeter::clock::SystemClock;
+use polymeter::collect::{ObjectEntry, Objects};
+use polymeter::journal::{Journal, Positions};
+use polymeter::ledger::Retention;
+use polymeter::model::Rows;
+use polymeter::pipeline::{Ingest, Settler, Tables};
+use polymeter::sources::bedrock::{BedrockConfig, BedrockLog};
+use polymeter::store::{FileLock, Store};
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::harness::{PATIENCE, Place};
 use crate::records::{bedrock, bedrock_key, gzip, lines};
 
 /// More than an import settles at once.
@@ -74,4 +85,74 @@ fn a_backfill_that_died_is_begun_again() {
         assert_eq!(totals(&place), expected(0..RECORDS), "{moment}");
         audited(&place);
     }
+}
+
+/// An import that died leaves its journal; the next one on the same store may have another name.
+#[tokio::test]
+async fn what_another_import_left_is_settled_too() {
+    let place = Place::new();
+    let log = |run: u32| place.file(&format!("{run}.json"), lines((0..50).map(|n| bedrock(run, n))));
+    let (first, second) = (log(1), log(2));
+    let died = place.run_with(
+        &["import", "bedrock", &first, "--data", &place.data()],
+        &[("POLYMETER_CRASH_AT", "settle.before_archive")],
+    );
+    assert!(!died.status.success(), "it was to die");
+    let taken = FileLock::try_acquire(&place.path("data"), "writer-import-0.lock").unwrap();
+    assert!(taken.is_some(), "the name of the first import is free");
+    place.import("bedrock", &[&second]);
+    drop(taken);
+
+    let store = Store::open(&place.data()).await.unwrap();
+    let tables = Tables::open(&store).await.unwrap();
+    let settler = Settler::new(&store, tables, Retention::default(), PATIENCE);
+    let heads = settler.journal_heads().await.unwrap();
+    assert!(settler.covers(&heads).await.unwrap(), "{heads:?} are not all settled");
+    assert!(settler.tables.covered_of("import-0").await.unwrap() > 0, "the first import had written nothing");
+    assert_eq!(totals(&place)["calls"], 100);
+    audited(&place);
+}
+
+/// However large an object is, little of it is in memory.
+#[tokio::test]
+async fn a_large_object_is_taken_in_in_pieces_and_held_back() {
+    const LARGE: usize = 10_000;
+    let place = Place::new();
+    let path = place.file("large.json.gz", gzip(&lines((0..LARGE as u64).map(|n| bedrock(1, n)))));
+    let store = Store::open(&place.data()).await.unwrap();
+    let (commits, mut landed) = mpsc::unbounded_channel();
+    let journal = Journal::open(&store, "pieces", 0, Some(commits)).await.unwrap();
+    let most = journal.batch_rows();
+    assert!(most * 5 <= LARGE);
+    let format = Arc::new(BedrockLog::new(BedrockConfig::default()));
+    let ingest = Ingest { source: "large".into(), format, journal, clock: Arc::new(SystemClock) };
+    let objects = Objects::open(&path).await.unwrap();
+    let (entries, _) = objects.list().await.unwrap();
+    let (gate, pieces) = (Semaphore::new(2), std::cell::Cell::new(0));
+    let reading = async {
+        let entry: &ObjectEntry = &entries[0];
+        let on_rows = async |rows: &Rows| {
+            gate.acquire().await.unwrap().forget();
+            assert!(rows.len() <= most, "{} rows at once", rows.len());
+            pieces.set(pieces.get() + 1);
+        };
+        ingest.object(&objects, entry, 0, false, |_| Positions::default(), on_rows).await.unwrap()
+    };
+    let holding = async {
+        // The second piece is kept until it is known whether it is the last.
+        let first = landed.recv().await.expect("a piece");
+        assert_eq!(first.rows.len(), most);
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        assert!(landed.is_empty() && pieces.get() == 2, "nobody let it go on");
+        gate.add_permits(LARGE);
+    };
+    let (read, ()) = tokio::join!(reading, holding);
+    assert_eq!(read.totals.observations, LARGE as u64);
+    drop(ingest);
+    let mut rest = 0;
+    while let Some(commit) = landed.recv().await {
+        rest += commit.rows.len();
+    }
+    assert_eq!(rest + most, LARGE);
+    assert_eq!(pieces.get(), LARGE.div_ceil(most));
 }

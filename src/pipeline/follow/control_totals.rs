@@ -64,7 +64,7 @@ impl Clockwork {
             let start = u64::try_from(self.cursor.0).unwrap_or_default();
             let record = |(n, bytes): (u64, Vec<u8>)| Record { position: start + n, at: self.cursor, bytes };
             let records = (0..).zip(records).map(record).collect();
-            let totals = self.station.ingest.records(object, records, positions, |_| {}).await?;
+            let totals = self.station.ingest.records(object, records, positions, async |_| {}).await?;
             self.station.counted(totals);
         }
         self.cursor = end;

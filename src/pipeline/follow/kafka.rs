@@ -88,7 +88,7 @@ impl KafkaTail {
             let now = station.now();
             let records = messages.into_iter().flat_map(|message| records(message, now)).collect();
             let object = format!("kafka:{place}");
-            async move { station.ingest.records(&object, records, positions, |_| {}).await }
+            async move { station.ingest.records(&object, records, positions, async |_| {}).await }
         });
         for totals in try_join_all(appends).await? {
             station.counted(totals);

@@ -174,7 +174,7 @@ impl LogGroupTail {
         let marks: Vec<_> = fresh.iter().map(|(hash, event)| (event.at_ms, *hash)).collect();
         let (mut changes, digests) = self.minutes.with(self.station.name(), &marks);
         changes.set(self.station.name(), CURSOR, self.cursor_ms.to_string());
-        let totals = take_in(&self.station.ingest, &self.name, fresh, changes, |_| {}).await?;
+        let totals = take_in(&self.station.ingest, &self.name, fresh, changes, async |_| {}).await?;
         self.minutes.take(&marks, digests);
         self.noted_ms = self.cursor_ms;
         self.station.counted(totals);
@@ -213,7 +213,7 @@ async fn take_in(
     group: &str,
     events: Vec<(u64, LogEvent)>,
     positions: Positions,
-    on_rows: impl FnOnce(&Rows),
+    on_rows: impl AsyncFnOnce(&Rows),
 ) -> Result<Totals, IngestError> {
     let stream = events.first().map(|(_, event)| event.stream.clone()).unwrap_or_default();
     let record = |(hash, event): (u64, LogEvent)| Record {
@@ -233,7 +233,7 @@ pub async fn import_log_group(
     ingest: &Ingest,
     group: &mut LogGroup,
     (from, to): (Timestamp, Timestamp),
-    mut on_rows: impl FnMut(&Rows),
+    mut on_rows: impl AsyncFnMut(&Rows),
     mut progress: impl FnMut(Timestamp),
 ) -> Result<Totals, IngestError> {
     let (mut totals, mut from_ms, to_ms) = (Totals::default(), millis(from), millis(to));

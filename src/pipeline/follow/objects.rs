@@ -381,7 +381,7 @@ async fn read_once(
         changes.set(&name, &key, serde_json::to_string(&done).unwrap_or_default());
         changes
     };
-    let totals = station.ingest.object(objects, entry, from, growing, note, |_| {}).await?;
+    let totals = station.ingest.object(objects, entry, from, growing, note, async |_| {}).await?;
     info!(source.id = %station.ingest.source, object.key = %key, records = totals.totals.records, "object read");
     Ok(Outcome::Read(done, totals.totals))
 }

@@ -111,7 +111,7 @@ impl UsageReportsTail {
         if records.is_empty() {
             return Ok(());
         }
-        let totals = self.station.ingest.records(&format!("usage:{report}"), records, positions, |_| {}).await?;
+        let totals = self.station.ingest.records(&format!("usage:{report}"), records, positions, async |_| {}).await?;
         self.buckets.extend(changed);
         self.station.counted(totals);
         Ok(())
