@@ -3,6 +3,7 @@
 
 mod azure_monitor;
 pub mod backoff;
+mod body;
 mod dated;
 mod entra;
 mod frame;

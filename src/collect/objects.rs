@@ -1,14 +1,14 @@
 //! Objects of files, folders and buckets: list, and read as a stream.
 
 use std::io::{self, Read};
-use std::ops::Range;
 use std::sync::Arc;
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, future, stream};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
+use super::body::{RANGE_BYTES, Rest};
 use crate::model::Timestamp;
 use crate::store::{Access, Location, StoreError};
 
@@ -80,6 +80,8 @@ pub struct Objects {
     text: String,
     /// The store can list from a key on.
     from_key: bool,
+    /// Objects there grow in place.
+    appends: bool,
 }
 
 impl Objects {
@@ -90,7 +92,7 @@ impl Objects {
     pub async fn open(text: &str) -> Result<Self, ObjectsError> {
         let location = Self::locate(text)?;
         let (store, prefix) = location.connect().await?;
-        Ok(Self { store, prefix, text: text.to_owned(), from_key: location.is_s3() })
+        Ok(Self::at(&location, store, prefix, text))
     }
 
     /// Connects to a source that is followed, the way `access` says.
@@ -100,7 +102,12 @@ impl Objects {
     pub async fn open_as(text: &str, access: &Access) -> Result<Self, ObjectsError> {
         let location = Self::locate(text)?;
         let (store, prefix) = location.connect_as(access).await?;
-        Ok(Self { store, prefix, text: text.to_owned(), from_key: location.is_s3() })
+        Ok(Self::at(&location, store, prefix, text))
+    }
+
+    fn at(location: &Location, store: Arc<dyn ObjectStore>, prefix: Path, text: &str) -> Self {
+        let (from_key, appends) = (location.is_s3(), location.is_azure());
+        Self { store, prefix, text: text.to_owned(), from_key, appends }
     }
 
     fn locate(text: &str) -> Result<Location, ObjectsError> {
@@ -205,30 +212,35 @@ impl Objects {
         Ok((entries, false))
     }
 
-    /// A blocking reader over the stored bytes from `from` on; use it off the runtime.
+    /// A blocking reader over the stored bytes from `from` on; use it off the runtime. It may be read as slowly as one
+    /// likes.
     ///
     /// # Errors
     /// The object can't be opened.
     pub async fn reader(&self, entry: &ObjectEntry, from: u64) -> Result<Box<dyn Read + Send>, ObjectsError> {
         let failed = |source| ObjectsError::Store { object: entry.path.to_string(), source };
-        let range: Range<u64> = from..entry.size;
+        let whole = from == 0 && entry.size <= RANGE_BYTES;
         let options = GetOptions {
-            range: (from > 0).then_some(GetRange::Bounded(range)),
+            range: (!whole).then(|| GetRange::Bounded(from..entry.size.min(from + RANGE_BYTES))),
             if_match: entry.etag.clone().filter(|_| from > 0),
             ..GetOptions::default()
         };
         let result = self.store.get_opts(&entry.path, options).await.map_err(failed)?;
-        let range = result.range.clone();
+        let (meta, next) = (result.meta.clone(), result.range.end);
+        let end = if from > 0 { entry.size } else { meta.size };
         match result.payload {
             GetResultPayload::File(mut file, _) => {
-                io::Seek::seek(&mut file, io::SeekFrom::Start(range.start)).map_err(|source| {
+                io::Seek::seek(&mut file, io::SeekFrom::Start(from)).map_err(|source| {
                     failed(object_store::Error::Generic { store: "file", source: Box::new(source) })
                 })?;
-                Ok(Box::new(file.take(range.end - range.start)))
+                Ok(Box::new(file.take(end.saturating_sub(from))))
             }
-            GetResultPayload::Stream(stream) => {
-                let reader = StreamReader::new(stream.map_err(io::Error::other));
-                Ok(Box::new(SyncIoBridge::new(reader)))
+            GetResultPayload::Stream(_) => {
+                let first = result.bytes().await.map_err(failed)?;
+                let version = meta.e_tag.filter(|_| !self.appends);
+                let rest = Rest { store: Arc::clone(&self.store), path: entry.path.clone(), version, next, end };
+                let all = stream::once(future::ok(first)).chain(rest.ranges());
+                Ok(Box::new(SyncIoBridge::new(StreamReader::new(all.boxed()))))
             }
         }
     }

@@ -95,6 +95,12 @@ impl Location {
         matches!(self, Self::Remote(url) if url.scheme().starts_with("s3"))
     }
 
+    /// Whether it is a container of Azure, where blobs are appended to.
+    #[must_use]
+    pub fn is_azure(&self) -> bool {
+        matches!(self, Self::Remote(url) if url.scheme().starts_with("az") || url.scheme().starts_with("abfs"))
+    }
+
     /// Whether tables can lie there; elsewhere there are only sources.
     #[must_use]
     pub fn holds_tables(&self) -> bool {

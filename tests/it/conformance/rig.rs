@@ -263,6 +263,12 @@ impl Rig {
         self.feed_at(from, to, 0);
     }
 
+    /// Puts a log object of Bedrock that is as long as its text.
+    pub fn put_log(&self, name: &str, text: impl AsRef<[u8]>) {
+        let key = format!("{BUCKET_ROOT}/{}/{name}_0.json.gz", Self::hour("%Y/%m/%d/%H", 0));
+        self.cloud.put(&key, text.as_ref().to_vec());
+    }
+
     pub fn notify(&self, key: &str) {
         let encoded = key.replace('=', "%3D").replace('/', "%2F");
         let record = json!({"eventName": "ObjectCreated:Put",

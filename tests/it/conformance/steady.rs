@@ -1,9 +1,13 @@
 //! What a look costs when there is nothing new, and what comes late.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use super::cloud::Fault;
 use super::rig::{Kind, Rig};
 use crate::harness::runtime;
+use crate::records::{bedrock_at, lines, now_us};
 
 /// The requests of so many looks, by kind.
 async fn requests(rig: &mut Rig, looks: usize) -> BTreeMap<String, usize> {
@@ -12,7 +16,7 @@ async fn requests(rig: &mut Rig, looks: usize) -> BTreeMap<String, usize> {
     let mut seen = 0;
     let mut last = first;
     while seen < looks {
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
         let now = rig.status().complete_to;
         if now != last {
             seen += 1;
@@ -109,5 +113,43 @@ fn a_blob_that_grows_and_is_made_anew_is_followed_line_by_line() {
         assert_eq!(counted.len(), 1, "nothing but listings: {counted:?}");
         rig.stop().await;
         assert_eq!(rig.seen.rows, 8);
+    });
+}
+
+/// Whoever reads may be held back for long, so no answer is longer than one range.
+#[test]
+fn a_large_object_is_read_in_ranges_and_counted_once_although_requests_fail() {
+    const LARGE: u64 = 10_000;
+    runtime().block_on(async {
+        let mut rig = Rig::new(Kind::Bucket).await;
+        let text = lines((0..LARGE).map(|n| bedrock_at(9, n, now_us())));
+        assert!(text.len() > 5 << 20, "{}", text.len());
+        rig.put_log("large", text);
+        rig.cloud.fault(Some(Fault::EveryThird));
+        rig.start().await;
+        rig.until_seen(usize::try_from(LARGE).unwrap()).await;
+        rig.stop().await;
+    });
+}
+
+/// Each range is of another version of the blob, which is the same as far as it was.
+#[test]
+fn a_large_blob_is_read_although_it_never_stops_growing() {
+    const LARGE: u64 = 10_000;
+    runtime().block_on(async {
+        let mut rig = Rig::new(Kind::Container).await;
+        rig.feed(0, LARGE);
+        rig.cloud.slow(Duration::from_millis(50));
+        rig.start().await;
+        let next = Cell::new(LARGE);
+        rig.until("the large part", |rig| {
+            rig.feed(next.get(), next.get() + 1);
+            next.set(next.get() + 1);
+            rig.seen.ids.len() >= usize::try_from(LARGE).unwrap()
+        })
+        .await;
+        rig.until_seen(usize::try_from(next.get()).unwrap()).await;
+        rig.stop().await;
+        assert_eq!(rig.seen.rows, rig.seen.ids.len(), "nothing was read twice");
     });
 }
