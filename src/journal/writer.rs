@@ -19,6 +19,8 @@ use crate::telemetry::{crash_point, metrics};
 
 /// Rows that one object holds at most; a larger append is still one object.
 const MAX_GROUP_ROWS: usize = 50_000;
+/// An append of this many rows is worth an object of its own wherever that lies, and waits for no others.
+const FULL_ROWS: usize = 5_000;
 /// Bytes of rows in memory that may wait for a commit.
 const MAX_WAITING_BYTES: usize = 256 << 20;
 /// How long an append waits for its turn before it is told to come back.
@@ -169,7 +171,9 @@ impl Writer {
         let interval = self.store.commit_interval();
         let mut last = Instant::now().checked_sub(interval).unwrap_or_else(Instant::now);
         while let Some(first) = inbox.recv().await {
-            tokio::time::sleep_until(last + interval).await;
+            if first.rows.len() < FULL_ROWS {
+                tokio::time::sleep_until(last + interval).await;
+            }
             let mut group = vec![first];
             let mut rows = group.iter().map(|request| request.rows.len()).sum::<usize>();
             while rows < MAX_GROUP_ROWS {
@@ -277,4 +281,29 @@ impl Writer {
 async fn encode(writer: &Arc<str>, sequence: u64, carried: Carried, rows: &Arc<Rows>) -> Result<Vec<u8>, JournalError> {
     let object = JournalObject { writer: writer.to_string(), sequence, carried, rows: Rows::clone(rows) };
     tokio::task::spawn_blocking(move || object.encode()).await.map_err(|_| JournalError::Stopped)?.map_err(Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::model::Observation;
+
+    /// An object store bills each request, and a backfill has many rows.
+    #[tokio::test]
+    async fn few_rows_wait_for_others_and_many_do_not() {
+        let store = Store::open("s3://bucket/data").await.unwrap().wrapped(|_| Arc::new(InMemory::new()));
+        let journal = Journal::open(&store, "writer", 0, None).await.unwrap();
+        let append = async |rows: usize| {
+            let one = Arc::new(Observation::default());
+            let observations = vec![one; rows];
+            let start = Instant::now();
+            journal.append(Rows { observations, ..Rows::default() }, Positions::default()).await.unwrap();
+            start.elapsed()
+        };
+        append(1).await;
+        let (many, few) = (append(FULL_ROWS).await, append(1).await);
+        assert!(many < few, "{many:?}, {few:?}");
+    }
 }
