@@ -33,9 +33,10 @@ use crate::store::{FileLock, Store};
 pub(super) const PLAIN_EVERY: Duration = Duration::from_secs(5);
 /// Objects that are read at once: two cores are kept busy although each object waits for the disk in the end. More of
 /// them spread what is settled at once over more of the time, and that costs more than waiting does.
-const AT_ONCE: usize = 3;
-/// Rows that reading may be ahead of settling: what lies between the two is in the journal, and in memory.
-const AHEAD_ROWS: usize = 2 * SETTLE_ROWS;
+const AT_ONCE: usize = 2;
+/// Rows that reading may be ahead of settling: what is settled now, what is to be whole when its turn comes, and what is on
+/// its way to the disk. What lies between the two is in the journal, and in memory.
+const AHEAD_ROWS: usize = 2 * SETTLE_ROWS + SETTLE_ROWS / 8;
 /// How long another holder of the settle role may show no sign of life.
 const LEASE: Duration = Duration::from_secs(60);
 /// Imports that may run beside each other on a local store.
@@ -369,5 +370,40 @@ impl Progress {
 
     fn end(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use super::*;
+    use crate::model::Observation;
+
+    /// Whether it waits.
+    async fn waits(mut work: std::pin::Pin<&mut impl Future<Output = ()>>) -> bool {
+        poll_fn(|context| Poll::Ready(work.as_mut().poll(context).is_pending())).await
+    }
+
+    #[tokio::test]
+    async fn reading_waits_for_settling_and_no_longer() {
+        let one = Arc::new(Observation::default());
+        let observations = vec![one; AHEAD_ROWS];
+        let rows = Rows { observations, ..Rows::default() };
+        let (settled, pace) = watch::channel(0);
+        let seen = Seen::default();
+        let pace = Pace { seen: &seen, settled: pace };
+        assert!(!waits(pin!(pace.take(&rows))).await);
+        let mut second = pin!(pace.take(&rows));
+        assert!(waits(second.as_mut()).await && seen.count() == AHEAD_ROWS);
+        settled.send_replace(1);
+        assert!(!waits(second).await && seen.count() == 2 * AHEAD_ROWS);
+
+        let mut third = pin!(pace.take(&rows));
+        assert!(waits(third.as_mut()).await);
+        drop(settled);
+        assert!(!waits(third).await, "settling has failed; nobody waits for it");
     }
 }

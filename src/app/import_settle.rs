@@ -81,6 +81,12 @@ impl Held {
         Some(portion)
     }
 
+    /// Lets go of everything: somebody else settles it.
+    fn leave(&mut self) {
+        self.commits.clear();
+        self.rows = 0;
+    }
+
     /// Takes in what comes while `work` goes on, so that it does not pile up unseen.
     async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
@@ -180,7 +186,11 @@ impl Settling {
             };
             match settled {
                 Ok(Portion::Settled(rows)) => return Ok(rows),
-                Ok(Portion::Small) | Err(PipelineError::RoleTaken) => return Ok(0),
+                Ok(Portion::Small) => return Ok(0),
+                Err(PipelineError::RoleTaken) => {
+                    self.held.leave();
+                    return Ok(0);
+                }
                 Err(error) if attempt == 5 => {
                     return Err(error).context(
                         "settling failed; the records are in the journal and are settled by the next serve or import",
@@ -253,5 +263,9 @@ mod tests {
         held.meanwhile(tokio::time::sleep(Duration::from_millis(10))).await;
         assert!(held.inbox.is_empty());
         assert_eq!(held.rows, HELD_ROWS);
+        held.leave();
+        assert_eq!((held.rows, held.commits.len()), (0, 0));
+        sender.send(commit(11, SETTLE_ROWS)).unwrap();
+        assert_eq!(sequences(held.portion(10)), Some(vec![11]), "the other has gone");
     }
 }

@@ -222,7 +222,7 @@ impl Store {
     /// Rows to make durable at a time where more are at hand: few keep the memory small.
     #[must_use]
     pub const fn commit_rows(&self) -> usize {
-        if self.local.is_some() { 1_000 } else { 5_000 }
+        if self.local.is_some() { 500 } else { 5_000 }
     }
 
     /// The location as people write it.

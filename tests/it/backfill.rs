@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use polymeter::clock::SystemClock;
-use polymeter::collect::{ObjectEntry, Objects};
-use polymeter::journal::{Journal, Positions};
+use polymeter::collect::Objects;
+use polymeter::journal::{Commit, Journal, Positions};
 use polymeter::ledger::Retention;
 use polymeter::model::Rows;
-use polymeter::pipeline::{Ingest, Settler, Tables};
+use polymeter::pipeline::{Ingest, ObjectTotals, Settler, Tables};
 use polymeter::sources::bedrock::{BedrockConfig, BedrockLog};
-use polymeter::store::{FileLock, Store};
+use polymeter::store::Store;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -87,30 +87,42 @@ fn a_backfill_that_died_is_begun_again() {
     }
 }
 
-/// An import that died leaves its journal; the next one on the same store may have another name.
+/// An import that died leaves its journal, maybe under a name that comes after that of the next one, and more than that
+/// one settles for its own sake.
 #[tokio::test]
 async fn what_another_import_left_is_settled_too() {
+    const LEFT: u64 = 60_000;
     let place = Place::new();
-    let log = |run: u32| place.file(&format!("{run}.json"), lines((0..50).map(|n| bedrock(run, n))));
-    let (first, second) = (log(1), log(2));
-    let died = place.run_with(
-        &["import", "bedrock", &first, "--data", &place.data()],
-        &[("POLYMETER_CRASH_AT", "settle.before_archive")],
-    );
-    assert!(!died.status.success(), "it was to die");
-    let taken = FileLock::try_acquire(&place.path("data"), "writer-import-0.lock").unwrap();
-    assert!(taken.is_some(), "the name of the first import is free");
-    place.import("bedrock", &[&second]);
-    drop(taken);
-
+    let first = place.file("first.json", lines((0..LEFT).map(|n| bedrock(1, n))));
+    let second = place.file("second.json", lines((0..50).map(|n| bedrock(2, n))));
     let store = Store::open(&place.data()).await.unwrap();
+    let left = take_in(&store, "import-9", &first, None, async |_| {}).await;
+    assert_eq!(left.totals.observations, LEFT);
+    place.import("bedrock", &[&second]);
+
     let tables = Tables::open(&store).await.unwrap();
     let settler = Settler::new(&store, tables, Retention::default(), PATIENCE);
     let heads = settler.journal_heads().await.unwrap();
     assert!(settler.covers(&heads).await.unwrap(), "{heads:?} are not all settled");
-    assert!(settler.tables.covered_of("import-0").await.unwrap() > 0, "the first import had written nothing");
-    assert_eq!(totals(&place)["calls"], 100);
+    assert!(settler.tables.covered_of("import-9").await.unwrap() > 0, "nothing had been left");
+    assert_eq!(totals(&place)["calls"], LEFT + 50);
     audited(&place);
+}
+
+/// Reads a log into a journal, and settles nothing.
+async fn take_in(
+    store: &Store,
+    writer: &str,
+    log: &str,
+    commits: Option<mpsc::UnboundedSender<Commit>>,
+    on_rows: impl AsyncFnMut(&Rows),
+) -> ObjectTotals {
+    let journal = Journal::open(store, writer, 0, commits).await.unwrap();
+    let format = Arc::new(BedrockLog::new(BedrockConfig::default()));
+    let ingest = Ingest { source: "bedrock".into(), format, journal, clock: Arc::new(SystemClock) };
+    let objects = Objects::open(log).await.unwrap();
+    let (entries, _) = objects.list().await.unwrap();
+    ingest.object(&objects, &entries[0], 0, false, |_| Positions::default(), on_rows).await.unwrap()
 }
 
 /// However large an object is, little of it is in memory.
@@ -121,22 +133,16 @@ async fn a_large_object_is_taken_in_in_pieces_and_held_back() {
     let path = place.file("large.json.gz", gzip(&lines((0..LARGE as u64).map(|n| bedrock(1, n)))));
     let store = Store::open(&place.data()).await.unwrap();
     let (commits, mut landed) = mpsc::unbounded_channel();
-    let journal = Journal::open(&store, "pieces", 0, Some(commits)).await.unwrap();
-    let most = journal.batch_rows();
+    let most = store.commit_rows();
     assert!(most * 5 <= LARGE);
-    let format = Arc::new(BedrockLog::new(BedrockConfig::default()));
-    let ingest = Ingest { source: "large".into(), format, journal, clock: Arc::new(SystemClock) };
-    let objects = Objects::open(&path).await.unwrap();
-    let (entries, _) = objects.list().await.unwrap();
     let (gate, pieces) = (Semaphore::new(2), std::cell::Cell::new(0));
     let reading = async {
-        let entry: &ObjectEntry = &entries[0];
         let on_rows = async |rows: &Rows| {
             gate.acquire().await.unwrap().forget();
             assert!(rows.len() <= most, "{} rows at once", rows.len());
             pieces.set(pieces.get() + 1);
         };
-        ingest.object(&objects, entry, 0, false, |_| Positions::default(), on_rows).await.unwrap()
+        take_in(&store, "pieces", &path, Some(commits), on_rows).await
     };
     let holding = async {
         // The second piece is kept until it is known whether it is the last.
@@ -148,7 +154,6 @@ async fn a_large_object_is_taken_in_in_pieces_and_held_back() {
     };
     let (read, ()) = tokio::join!(reading, holding);
     assert_eq!(read.totals.observations, LARGE as u64);
-    drop(ingest);
     let mut rest = 0;
     while let Some(commit) = landed.recv().await {
         rest += commit.rows.len();
