@@ -43,7 +43,9 @@ fn begin_again() {
     use std::os::unix::process::CommandExt;
 
     let mut args = std::env::args_os();
-    if let (Ok(program), Some(name)) = (std::env::current_exe(), args.next()) {
+    if let (Ok(program), Some(name)) = (std::env::current_exe(), args.next())
+        && program.is_file()
+    {
         let (variable, value) = KEEP_MEMORY;
         let _failed = std::process::Command::new(program).arg0(name).args(args).env(variable, value).exec();
     }
