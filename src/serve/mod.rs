@@ -2,6 +2,7 @@
 //! which is a page on it, and the PostgreSQL wire. All ask the same engine over the same view, as the same callers.
 
 mod board;
+mod body;
 mod encode;
 mod error;
 mod etag;

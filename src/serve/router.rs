@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
@@ -17,9 +16,6 @@ use super::listen::Connections;
 use super::shrink::shrink;
 use super::{ApiError, ApiState, board};
 use crate::access::Tls;
-
-/// Bytes of a request body.
-const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// The API.
 pub fn router(state: ApiState) -> Router {
@@ -49,7 +45,6 @@ pub fn router(state: ApiState) -> Router {
         .method_not_allowed_fallback(|| async {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this method is not allowed here")
         })
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn(shrink))
         .layer(from_fn_with_state(state.clone(), let_in))
         .with_state(state)

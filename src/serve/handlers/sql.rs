@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use axum::body::{Body, Bytes};
-use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::query::{Asker, Page, Params, Scalar};
+use crate::serve::body::whole;
 use crate::serve::etag::{etag, known};
 use crate::serve::guest::Guest;
 use crate::serve::{ApiError, ApiState, Format, Writer, stream};
@@ -50,9 +51,9 @@ pub async fn post_sql(
     State(state): State<ApiState>,
     guest: Guest,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Response, ApiError> {
-    let request: SqlRequest = serde_json::from_slice(&body?).map_err(|error| {
+    let request: SqlRequest = serde_json::from_slice(&whole(&headers, body).await?).map_err(|error| {
         ApiError::new(StatusCode::BAD_REQUEST, "invalid_body", format!("the body is not what is expected: {error}"))
             .hint("send {\"sql\": \"SELECT …\", \"params\": [], \"format\": \"json\"}")
     })?;
