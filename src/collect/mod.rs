@@ -3,7 +3,6 @@
 
 mod azure_monitor;
 pub mod backoff;
-mod body;
 mod dated;
 mod entra;
 mod frame;
@@ -17,6 +16,7 @@ mod notice;
 mod objects;
 pub mod otlp_server;
 mod pace;
+mod ranges;
 mod service_error;
 mod sqs;
 mod usage_api;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, future, stream};
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::{GetOptions, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use super::body::{RANGE_BYTES, Rest};
+use super::ranges::{RANGE_BYTES, Rest, range};
 use crate::model::Timestamp;
 use crate::store::{Access, Location, StoreError};
 
@@ -221,7 +221,7 @@ impl Objects {
         let failed = |source| ObjectsError::Store { object: entry.path.to_string(), source };
         let whole = from == 0 && entry.size <= RANGE_BYTES;
         let options = GetOptions {
-            range: (!whole).then(|| GetRange::Bounded(from..entry.size.min(from + RANGE_BYTES))),
+            range: (!whole).then(|| range(from, entry.size)),
             if_match: entry.etag.clone().filter(|_| from > 0),
             ..GetOptions::default()
         };

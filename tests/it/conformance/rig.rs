@@ -235,6 +235,11 @@ impl Rig {
         chrono::DateTime::from_timestamp_micros(at).unwrap().format(form).to_string()
     }
 
+    /// Where Bedrock puts a log object, so many hours before now.
+    fn log_key(name: &str, hours_ago: i64) -> String {
+        format!("{BUCKET_ROOT}/{}/{name}.json.gz", Self::hour("%Y/%m/%d/%H", hours_ago))
+    }
+
     /// Puts calls `from..to` where the source will find them, as the service would, `hours_ago`.
     pub fn feed_at(&self, from: u64, to: u64, hours_ago: i64) {
         let at_us = crate::records::now_us() - hours_ago * 3_600_000_000;
@@ -244,8 +249,7 @@ impl Rig {
         };
         match self.kind {
             Kind::Bucket | Kind::Queue => {
-                let key =
-                    format!("{BUCKET_ROOT}/{}/{from:08}_{:016x}.json.gz", Self::hour("%Y/%m/%d/%H", hours_ago), from);
+                let key = Self::log_key(&format!("{from:08}_{from:016x}"), hours_ago);
                 self.cloud.put(&key, gzip(lines(false).as_bytes()));
                 if self.kind == Kind::Queue {
                     self.notify(&key);
@@ -264,9 +268,8 @@ impl Rig {
     }
 
     /// Puts a log object of Bedrock that is as long as its text.
-    pub fn put_log(&self, name: &str, text: impl AsRef<[u8]>) {
-        let key = format!("{BUCKET_ROOT}/{}/{name}_0.json.gz", Self::hour("%Y/%m/%d/%H", 0));
-        self.cloud.put(&key, text.as_ref().to_vec());
+    pub fn put_log(&self, name: &str, text: Vec<u8>) {
+        self.cloud.put(&Self::log_key(name, 0), text);
     }
 
     pub fn notify(&self, key: &str) {

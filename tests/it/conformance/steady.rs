@@ -124,7 +124,7 @@ fn a_large_object_is_read_in_ranges_and_counted_once_although_requests_fail() {
         let mut rig = Rig::new(Kind::Bucket).await;
         let text = lines((0..LARGE).map(|n| bedrock_at(9, n, now_us())));
         assert!(text.len() > 5 << 20, "{}", text.len());
-        rig.put_log("large", text);
+        rig.put_log("large_0", text);
         rig.cloud.fault(Some(Fault::EveryThird));
         rig.start().await;
         rig.until_seen(usize::try_from(LARGE).unwrap()).await;

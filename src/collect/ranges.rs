@@ -12,6 +12,11 @@ use object_store::{GetOptions, GetRange, ObjectStore};
 /// Bytes of one request, which are in memory at once.
 pub const RANGE_BYTES: u64 = 4 << 20;
 
+/// The first range of what lies between two offsets.
+pub fn range(from: u64, end: u64) -> GetRange {
+    GetRange::Bounded(from..end.min(from + RANGE_BYTES))
+}
+
 /// What is left of an object of which the beginning was fetched.
 #[derive(Debug)]
 pub struct Rest {
@@ -42,15 +47,16 @@ impl Rest {
     }
 
     async fn fetch(&self) -> object_store::Result<Bytes> {
-        let range = GetRange::Bounded(self.next..self.end.min(self.next + RANGE_BYTES));
-        let options = GetOptions { range: Some(range), if_match: self.version.clone(), ..GetOptions::default() };
+        let range = Some(range(self.next, self.end));
+        let options = GetOptions { range, if_match: self.version.clone(), ..GetOptions::default() };
         self.store.get_opts(&self.path, options).await?.bytes().await
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures::TryStreamExt;
+    use futures::stream::BoxStream;
+    use futures::{StreamExt, TryStreamExt};
     use object_store::memory::InMemory;
     use object_store::{ObjectStoreExt, PutPayload};
 
@@ -62,17 +68,31 @@ mod tests {
         (0..LEN).map(|n| u8::try_from((n * n + salt) % 251).unwrap()).collect()
     }
 
-    async fn begun(pinned: bool) -> (Arc<InMemory>, Rest) {
-        let (store, path) = (Arc::new(InMemory::new()), Path::from("log.json"));
-        let put = store.put(&path, PutPayload::from(content(1))).await.unwrap();
+    fn path() -> Path {
+        Path::from("log.json")
+    }
+
+    /// A store with an object, and what is left of it but for five bytes.
+    async fn stored(pinned: bool) -> (Arc<InMemory>, BoxStream<'static, io::Result<Bytes>>) {
+        let store = Arc::new(InMemory::new());
+        let put = store.put(&path(), PutPayload::from(content(1))).await.unwrap();
         let version = put.e_tag.filter(|_| pinned);
-        (Arc::clone(&store), Rest { store, path, version, next: 5, end: LEN })
+        let rest = Rest { store: Arc::clone(&store) as _, path: path(), version, next: 5, end: LEN };
+        (store, rest.ranges().boxed())
+    }
+
+    /// What comes in the first range, after which the object is another.
+    async fn changed(pinned: bool, now: impl Into<PutPayload>) -> (Bytes, BoxStream<'static, io::Result<Bytes>>) {
+        let (store, mut ranges) = stored(pinned).await;
+        let first = ranges.try_next().await.unwrap().unwrap();
+        store.put(&path(), now.into()).await.unwrap();
+        (first, ranges)
     }
 
     #[tokio::test]
     async fn all_bytes_come_once_and_in_order() {
-        let (_store, rest) = begun(true).await;
-        let ranges: Vec<Bytes> = rest.ranges().try_collect().await.unwrap();
+        let (_store, ranges) = stored(true).await;
+        let ranges: Vec<Bytes> = ranges.try_collect().await.unwrap();
         assert_eq!(ranges.iter().map(Bytes::len).max(), usize::try_from(RANGE_BYTES).ok());
         assert_eq!(ranges.len(), 3);
         assert_eq!(ranges.concat(), content(1)[5..]);
@@ -81,11 +101,7 @@ mod tests {
     /// Two versions are never mixed.
     #[tokio::test]
     async fn an_object_that_is_replaced_meanwhile_is_an_error() {
-        let (store, rest) = begun(true).await;
-        let path = rest.path.clone();
-        let mut ranges = Box::pin(rest.ranges());
-        assert!(ranges.try_next().await.unwrap().is_some());
-        store.put(&path, PutPayload::from(content(2))).await.unwrap();
+        let (_, mut ranges) = changed(true, content(2)).await;
         let error = ranges.try_next().await.unwrap_err();
         let source = error.get_ref().and_then(|source| source.downcast_ref::<object_store::Error>());
         assert!(matches!(source, Some(object_store::Error::Precondition { .. })), "{error}");
@@ -94,25 +110,14 @@ mod tests {
     /// As append blobs do.
     #[tokio::test]
     async fn an_object_that_grows_meanwhile_is_read_as_far_as_it_was_known() {
-        let (store, rest) = begun(false).await;
-        let path = rest.path.clone();
-        let mut ranges = Box::pin(rest.ranges());
-        let mut read = ranges.try_next().await.unwrap().unwrap().to_vec();
-        let longer = [content(1), vec![b'x'; 100]].concat();
-        store.put(&path, PutPayload::from(longer)).await.unwrap();
-        while let Some(range) = ranges.try_next().await.unwrap() {
-            read.extend_from_slice(&range);
-        }
-        assert_eq!(read, content(1)[5..]);
+        let (first, ranges) = changed(false, [content(1), vec![b'x'; 100]].concat()).await;
+        let others: Vec<Bytes> = ranges.try_collect().await.unwrap();
+        assert_eq!([first.to_vec(), others.concat()].concat(), content(1)[5..]);
     }
 
     #[tokio::test]
     async fn an_object_that_is_cut_meanwhile_is_an_error() {
-        let (store, rest) = begun(false).await;
-        let path = rest.path.clone();
-        let mut ranges = Box::pin(rest.ranges());
-        assert!(ranges.try_next().await.unwrap().is_some());
-        store.put(&path, PutPayload::from_static(b"short")).await.unwrap();
+        let (_, mut ranges) = changed(false, "short").await;
         assert!(ranges.try_next().await.is_err());
     }
 }
