@@ -14,13 +14,11 @@ use super::positions::{Carried, State};
 use super::read::newest_of;
 use super::{Commit, JournalError, JournalObject, Positions, object_name};
 use crate::model::Rows;
-use crate::store::Store;
+use crate::store::{FULL_ROWS, Store};
 use crate::telemetry::{crash_point, metrics};
 
 /// Rows that one object holds at most; a larger append is still one object.
 const MAX_GROUP_ROWS: usize = 50_000;
-/// An append of this many rows is worth an object of its own wherever that lies, and waits for no others.
-const FULL_ROWS: usize = 5_000;
 /// Bytes of rows in memory that may wait for a commit.
 const MAX_WAITING_BYTES: usize = 256 << 20;
 /// How long an append waits for its turn before it is told to come back.

@@ -31,6 +31,9 @@ use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path};
 use url::Url;
 
+/// This many rows are worth a request of their own wherever that goes, and wait for no others.
+pub const FULL_ROWS: usize = 5_000;
+
 /// An opened data location.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -222,7 +225,7 @@ impl Store {
     /// Rows to make durable at a time where more are at hand: few keep the memory small.
     #[must_use]
     pub const fn commit_rows(&self) -> usize {
-        if self.local.is_some() { 500 } else { 5_000 }
+        if self.local.is_some() { 500 } else { FULL_ROWS }
     }
 
     /// The location as people write it.
