@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, StatusCode, header};
-use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
+use bytes::Bytes;
+use futures::{TryStreamExt, future};
+use http_body_util::{BodyExt, Collected, LengthLimitError, Limited};
 use tokio::time::timeout;
 
 use super::ApiError;
@@ -24,26 +25,15 @@ pub async fn whole(headers: &HeaderMap, mut body: Body) -> Result<Bytes, ApiErro
     if waits && usize::try_from(body.size_hint().lower()).map_or(true, |announced| announced > MAX_BYTES) {
         return Err(too_large());
     }
-    let mut bytes = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| invalid(StatusCode::BAD_REQUEST, "the body ended early"))?;
-        let Some(data) = frame.data_ref() else { continue };
-        if bytes.len() + data.len() > MAX_BYTES {
+    match Limited::new(&mut body, MAX_BYTES).collect().await.map(Collected::to_bytes) {
+        Ok(bytes) => Ok(bytes),
+        Err(error) if error.is::<LengthLimitError>() => {
             // Slow or endless ones are cut off after all.
-            let _ = timeout(DISCARD_TIME, discard(body)).await;
-            return Err(too_large());
+            let rest = Limited::new(body, DISCARD_BYTES).into_data_stream().try_for_each(|_| future::ok(()));
+            let _ = timeout(DISCARD_TIME, rest).await;
+            Err(too_large())
         }
-        bytes.extend_from_slice(data);
-    }
-    Ok(bytes.freeze())
-}
-
-async fn discard(mut body: Body) {
-    let mut left = DISCARD_BYTES;
-    while left > 0
-        && let Some(Ok(frame)) = body.frame().await
-    {
-        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        Err(_) => Err(invalid(StatusCode::BAD_REQUEST, "the body ended early")),
     }
 }
 

@@ -9,7 +9,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, Version, header};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
+use futures::{TryStreamExt, future};
+use http_body_util::{BodyExt, Limited};
 use prost::Message;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -268,21 +269,14 @@ fn not_protobuf(error: prost::DecodeError) -> Refusal {
 }
 
 /// Over HTTP/1.1 a connection with an unread body is closed, and the client may see that before it sees the answer.
-async fn discard(gate: &Gate, head: &Parts, outcome: &Result<Kept, Refusal>, mut body: Body) {
+async fn discard(gate: &Gate, head: &Parts, outcome: &Result<Kept, Refusal>, body: Body) {
     // HTTP/2 ends one stream. A client that waits for leave to send has sent nothing.
     if head.version >= Version::HTTP_2 || head.headers.contains_key(header::EXPECT) {
         return;
     }
     // Who may send is let finish a body that is a little too large, nobody else.
     let is_too_large = matches!(outcome, Err(Refusal { kind: Kind::TooLarge, .. }));
-    let mut left = if is_too_large { 2 * gate.limits.request_bytes } else { DISCARD_BYTES };
-    let throw = async {
-        while let Some(Ok(frame)) = body.frame().await {
-            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-            if left == 0 {
-                break;
-            }
-        }
-    };
-    let _ = timeout(DISCARD_TIME, throw).await;
+    let most = if is_too_large { 2 * gate.limits.request_bytes } else { DISCARD_BYTES };
+    let rest = Limited::new(body, most).into_data_stream().try_for_each(|_| future::ok(()));
+    let _ = timeout(DISCARD_TIME, rest).await;
 }
